@@ -1,0 +1,3 @@
+//! mirror: a git-aware transactional edit coordinator.
+
+pub mod model;

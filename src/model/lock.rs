@@ -1,0 +1,352 @@
+//! Lock sets and the one conflict rule.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::id::TaskId;
+use super::path::RepoPath;
+use super::resource::{Depth, Resource};
+use super::time::WallTime;
+
+/// Shared or exclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Shared: any number of tasks may read.
+    Read,
+    /// Exclusive.
+    Write,
+}
+
+/// The fencing number of a grant, strictly increasing per repository.
+///
+/// In JSON it is a string, since it may grow past 2^53.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Token(u64);
+
+/// A text that is not a decimal number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("Invalid token {0:?}: not a number")]
+pub struct ParseTokenError(String);
+
+/// One resource in one mode.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lock {
+    /// What is locked.
+    pub resource: Resource,
+    /// Shared or exclusive.
+    pub mode: Mode,
+}
+
+/// What a task asks for: taken all or none. Each resource appears once, with the stronger of its modes, in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Lock>", into = "Vec<Lock>")]
+pub struct LockSet(BTreeMap<Resource, Mode>);
+
+/// Who holds a lock that is in the way, for people and for error documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The holding task.
+    pub task: TaskId,
+    /// The machine on which it began.
+    pub host: String,
+    /// The process that the lease is tied to, if any.
+    pub pid: Option<u32>,
+    /// Why, in the holder's own words.
+    pub reason: Option<String>,
+    /// When the task began.
+    pub since: WallTime,
+    /// Milliseconds until the lease runs out; negative when it ran out but was not taken.
+    pub expires_in_ms: i64,
+    /// The fencing number of the grant.
+    pub token: Token,
+}
+
+/// One thing in the way of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// What the other holds, or waits for.
+    pub resource: Resource,
+    /// In which mode.
+    pub mode: Mode,
+    /// Who.
+    pub holder: Holder,
+    /// The other does not hold it yet but asked for it earlier.
+    pub waiting: bool,
+}
+
+/// Tells whether two resources have anything in common.
+pub fn overlap(a: &Resource, b: &Resource) -> bool {
+    match (a, b) {
+        (Resource::Service(a), Resource::Service(b)) => {
+            let (a, b) = (a.as_str(), b.as_str());
+            a == b || port_of(a, b) || port_of(b, a)
+        }
+        (Resource::Service(_), _) | (_, Resource::Service(_)) => false,
+        _ => reaches(a, b) || reaches(b, a),
+    }
+}
+
+/// Tells whether locks of two *different* tasks exclude each other.
+pub fn conflict(a: &Lock, b: &Lock) -> bool {
+    (a.mode == Mode::Write || b.mode == Mode::Write) && overlap(&a.resource, &b.resource)
+}
+
+fn port_of(name: &str, port: &str) -> bool {
+    port.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))
+}
+
+/// Tells whether the name of `b` lies in what `a` covers. Two trees overlap only if one contains the other's name.
+fn reaches(a: &Resource, b: &Resource) -> bool {
+    let name: Option<&RepoPath> = match b {
+        Resource::File(path) => Some(path),
+        Resource::Directory(path, _) => path.as_ref(),
+        Resource::Service(_) => return false,
+    };
+    match name {
+        Some(path) => a.covers_path(path),
+        None => matches!(a, Resource::Directory(None, Depth::Recursive | Depth::Children)),
+    }
+}
+
+impl LockSet {
+    /// An empty set.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a lock; the stronger mode wins.
+    pub fn insert(&mut self, lock: Lock) {
+        let mode = self.0.entry(lock.resource).or_insert(lock.mode);
+        *mode = (*mode).max(lock.mode);
+    }
+
+    /// Iterates in the order of resources.
+    pub fn iter(&self) -> impl Iterator<Item = Lock> + '_ {
+        self.0.iter().map(|(resource, mode)| Lock {
+            resource: resource.clone(),
+            mode: *mode,
+        })
+    }
+
+    /// Returns the number of resources.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Tells whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the mode in which `resource` itself is in the set.
+    pub fn mode_of(&self, resource: &Resource) -> Option<Mode> {
+        self.0.get(resource).copied()
+    }
+
+    /// Tells whether a write lock of the set covers the file `path`.
+    pub fn covers_write(&self, path: &RepoPath) -> bool {
+        let held = |resource: &Resource| self.0.get(resource) == Some(&Mode::Write);
+        let parent = path.parent();
+        // The candidates that can cover a path are few: its own key and one per ancestor.
+        held(&Resource::File(path.clone()))
+            || held(&Resource::Directory(Some(path.clone()), Depth::Recursive))
+            || held(&Resource::Directory(Some(path.clone()), Depth::Children))
+            || held(&Resource::Directory(parent, Depth::Children))
+            || held(&Resource::Directory(None, Depth::Recursive))
+            || path
+                .ancestors()
+                .any(|above| held(&Resource::Directory(Some(above), Depth::Recursive)))
+    }
+}
+
+impl FromIterator<Lock> for LockSet {
+    fn from_iter<I: IntoIterator<Item = Lock>>(locks: I) -> Self {
+        let mut set = Self::new();
+        locks.into_iter().for_each(|lock| set.insert(lock));
+        set
+    }
+}
+
+impl From<Vec<Lock>> for LockSet {
+    fn from(locks: Vec<Lock>) -> Self {
+        locks.into_iter().collect()
+    }
+}
+
+impl From<LockSet> for Vec<Lock> {
+    fn from(set: LockSet) -> Self {
+        set.0
+            .into_iter()
+            .map(|(resource, mode)| Lock { resource, mode })
+            .collect()
+    }
+}
+
+impl Mode {
+    /// Returns `read` or `write`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Token {
+    /// Wraps a number that a store gave out.
+    pub fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// Returns the number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Token {
+    type Err = ParseTokenError;
+
+    fn from_str(text: &str) -> Result<Self, ParseTokenError> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| ParseTokenError(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Token {
+    type Error = ParseTokenError;
+
+    fn try_from(text: String) -> Result<Self, ParseTokenError> {
+        text.parse()
+    }
+}
+
+impl From<Token> for String {
+    fn from(token: Token) -> Self {
+        token.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Probe, ServiceName};
+    use proptest::prelude::*;
+
+    fn resource() -> impl Strategy<Value = Resource> {
+        let path = prop::collection::vec(prop::sample::select(vec!["a", "b", "a0", "a-", "c"]), 1..4)
+            .prop_map(|components| RepoPath::new(components.join("/")).unwrap());
+        let depth = prop::sample::select(vec![Depth::Recursive, Depth::Children]);
+        let service = prop::sample::select(vec!["db", "db:1", "db:2", "db-x", "d"]);
+        prop_oneof![
+            3 => path.clone().prop_map(Resource::File),
+            3 => (path, depth.clone()).prop_map(|(path, depth)| Resource::Directory(Some(path), depth)),
+            1 => depth.prop_map(|depth| Resource::Directory(None, depth)),
+            1 => service.prop_map(|name| Resource::Service(ServiceName::new(name).unwrap())),
+        ]
+    }
+
+    /// Every name in a small universe that `resource` covers, straight from the definition.
+    fn covered(resource: &Resource) -> Vec<String> {
+        let names = ["a", "b", "a0", "a-", "c", "z"];
+        let mut universe: Vec<String> = vec![String::new()];
+        let mut level: Vec<String> = vec![String::new()];
+        for _ in 0..4 {
+            level = level
+                .iter()
+                .flat_map(|above| {
+                    names.iter().map(move |name| match above.as_str() {
+                        "" => (*name).to_owned(),
+                        above => format!("{above}/{name}"),
+                    })
+                })
+                .collect();
+            universe.extend(level.iter().cloned());
+        }
+        let (key, depth) = match resource {
+            Resource::File(path) => return vec![path.to_string()],
+            Resource::Directory(path, depth) => {
+                (path.as_ref().map(ToString::to_string).unwrap_or_default(), *depth)
+            }
+            Resource::Service(_) => return Vec::new(),
+        };
+        let prefix = if key.is_empty() {
+            String::new()
+        } else {
+            format!("{key}/")
+        };
+        universe.retain(|name| match name.strip_prefix(&prefix) {
+            _ if *name == key => true,
+            Some(rest) => depth == Depth::Recursive || !rest.contains('/'),
+            None => false,
+        });
+        universe
+    }
+
+    fn matches(probe: &Probe, other: &Resource) -> bool {
+        let key = other.key();
+        let recursive = matches!(other.letter(), "D" | "S");
+        probe.own == key
+            || (recursive && probe.recursive_above.iter().any(|above| above == key))
+            || (other.letter() == "d" && probe.children_above.as_deref() == Some(key))
+            || probe.below.as_ref().is_some_and(|below| {
+                key >= below.low.as_slice()
+                    && below.high.as_ref().is_none_or(|high| key < high.as_slice())
+                    && !(below.one_level && key[below.low.len()..].contains(&b'/'))
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn overlap_is_what_covering_a_common_name_means(a in resource(), b in resource()) {
+            if !matches!((&a, &b), (Resource::Service(_), _) | (_, Resource::Service(_))) {
+                let names = covered(&b);
+                prop_assert_eq!(overlap(&a, &b), covered(&a).iter().any(|name| names.contains(name)));
+            }
+            prop_assert_eq!(overlap(&a, &b), overlap(&b, &a));
+        }
+
+        #[test]
+        fn probing_an_ordered_table_finds_exactly_the_overlaps(a in resource(), b in resource()) {
+            let found = a.namespace() == b.namespace() && matches(&a.probe(), &b);
+            prop_assert_eq!(found, overlap(&a, &b));
+        }
+
+        #[test]
+        fn covers_write_agrees_with_each_lock_alone(a in resource(), b in resource()) {
+            if let Resource::File(path) = &b {
+                let set: LockSet = [Lock { resource: a.clone(), mode: Mode::Write }].into_iter().collect();
+                prop_assert_eq!(set.covers_write(path), a.covers_path(path));
+            }
+        }
+    }
+
+    #[test]
+    fn readers_share_and_writers_exclude() {
+        let lock = |mode| Lock {
+            resource: Resource::File(RepoPath::new("a").unwrap()),
+            mode,
+        };
+        assert!(!conflict(&lock(Mode::Read), &lock(Mode::Read)));
+        assert!(conflict(&lock(Mode::Read), &lock(Mode::Write)));
+        assert!(conflict(&lock(Mode::Write), &lock(Mode::Write)));
+    }
+}

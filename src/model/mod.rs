@@ -1,0 +1,31 @@
+//! The words of mirror as types: no I/O, no clock, no randomness.
+//!
+//! Everything above speaks in these words and in no others. What two parts of mirror have to agree on
+//! (which paths are legal, when two locks conflict, which states a transaction may pass through) is written
+//! here once, as pure functions.
+
+mod change;
+mod digest;
+mod event;
+mod id;
+mod kind;
+mod lock;
+mod object;
+mod owner;
+mod path;
+mod resource;
+mod task;
+mod time;
+
+pub use change::{Change, ChangeKind, Entry};
+pub use digest::{Digest, ParseDigestError};
+pub use event::{Event, EventKind};
+pub use id::{ParseIdError, TaskId, Ticket, TransactionId};
+pub use kind::Kind;
+pub use lock::{Conflict, Holder, Lock, LockSet, Mode, ParseTokenError, Token, conflict, overlap};
+pub use object::{FileMode, ObjectId, ParseObjectIdError, TreeEntry};
+pub use owner::{Owner, Process, Verdict};
+pub use path::{PathError, RepoPath};
+pub use resource::{Below, Depth, Probe, Resource, ResourceError, ServiceName};
+pub use task::{IllegalStep, TransactionState};
+pub use time::{BootId, Now, WallTime};

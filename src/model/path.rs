@@ -1,0 +1,340 @@
+//! Paths inside the repository: bytes, normalised, never able to point outside.
+//!
+//! This is the lexical half of the defence. The other half is `disk::contained`, which opens every path below the
+//! root without following a link. Neither trusts the other.
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest path, in bytes: the kernel's `PATH_MAX` less room for the root in front.
+const PATH_BYTES_MAX: usize = 3072;
+
+/// The longest component, in bytes: what every supported file system allows.
+const COMPONENT_BYTES_MAX: usize = 255;
+
+/// The names that git and mirror keep for themselves, on any file system.
+const RESERVED: [&str; 2] = [".git", ".mirror"];
+
+/// A path relative to the root of the repository.
+///
+/// It is never empty, never absolute, has no `.`, `..` or empty component and no NUL, and no component that
+/// is `.git` or `.mirror` or that some file system would take for one of them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+pub struct RepoPath(Vec<u8>);
+
+/// Why some bytes are no path inside the repository.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("Invalid path {}: {reason}", quoted(path))]
+pub struct PathError {
+    /// What was given.
+    pub path: Vec<u8>,
+    /// What is wrong with it.
+    pub reason: &'static str,
+}
+
+impl RepoPath {
+    /// Checks bytes that are already relative and normalised, such as git and the registry keep them.
+    pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, PathError> {
+        let path = bytes.into();
+        match Self::fault(&path) {
+            None => Ok(Self(path)),
+            Some(reason) => Err(PathError { path, reason }),
+        }
+    }
+
+    /// Normalises what a user typed: resolves `.` and `..` against `base` (the current directory relative to
+    /// the root, empty at the root) and drops doubled and trailing slashes.
+    ///
+    /// Answers `None` when the result is the root itself.
+    pub fn normalise(base: &[u8], typed: &[u8]) -> Result<Option<Self>, PathError> {
+        let fail = |reason| PathError {
+            path: typed.to_vec(),
+            reason,
+        };
+        if typed.is_empty() {
+            return Err(fail("it is empty"));
+        }
+        if typed.starts_with(b"/") {
+            return Err(fail("it is absolute"));
+        }
+        let mut components: Vec<&[u8]> = Vec::new();
+        for component in base
+            .split(|byte| *byte == b'/')
+            .chain(typed.split(|byte| *byte == b'/'))
+        {
+            match component {
+                b"" | b"." => {}
+                b".." => {
+                    components
+                        .pop()
+                        .ok_or_else(|| fail("it points outside the repository"))?;
+                }
+                name => components.push(name),
+            }
+        }
+        if components.is_empty() {
+            return Ok(None);
+        }
+        Self::new(components.join(&b'/'))
+            .map(Some)
+            .map_err(|error| fail(error.reason))
+    }
+
+    /// Returns the bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Returns the path for the operating system, still relative to the root.
+    pub fn as_path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.0))
+    }
+
+    /// Iterates over the components.
+    pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        self.0.split(|byte| *byte == b'/')
+    }
+
+    /// Returns the last component.
+    pub fn name(&self) -> &[u8] {
+        let start = self
+            .0
+            .iter()
+            .rposition(|byte| *byte == b'/')
+            .map_or(0, |slash| slash + 1);
+        &self.0[start..]
+    }
+
+    /// Returns the directory that contains this path, `None` when that is the root.
+    pub fn parent(&self) -> Option<Self> {
+        let slash = self.0.iter().rposition(|byte| *byte == b'/')?;
+        Some(Self(self.0[..slash].to_vec()))
+    }
+
+    /// Iterates over the containing directories, the nearest first, without the root.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+        std::iter::successors(self.parent(), Self::parent)
+    }
+
+    /// Tells whether `self` lies below the directory `directory`.
+    pub fn is_below(&self, directory: &Self) -> bool {
+        self.0.len() > directory.0.len()
+            && self.0.starts_with(&directory.0)
+            && self.0[directory.0.len()] == b'/'
+    }
+
+    /// Appends a component or a relative path.
+    pub fn join(&self, below: &[u8]) -> Result<Self, PathError> {
+        Self::new([self.as_bytes(), below].join(&b'/'))
+    }
+
+    /// Returns the key under which a repository with `core.ignorecase=true` locks this path: what differs only in
+    /// case folds to the same key. Bytes that are not UTF-8 fold by ASCII alone.
+    #[must_use]
+    pub fn folded(&self) -> Self {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) => Self(text.to_lowercase().into_bytes()),
+            Err(_) => Self(self.0.to_ascii_lowercase()),
+        }
+    }
+
+    fn fault(path: &[u8]) -> Option<&'static str> {
+        if path.is_empty() {
+            return Some("it is empty");
+        }
+        if path[0] == b'/' {
+            return Some("it is absolute");
+        }
+        if path.contains(&0) {
+            return Some("it contains a NUL byte");
+        }
+        if path.len() > PATH_BYTES_MAX {
+            return Some("it is longer than 3072 bytes");
+        }
+        path.split(|byte| *byte == b'/').find_map(component_fault)
+    }
+}
+
+fn component_fault(component: &[u8]) -> Option<&'static str> {
+    match component {
+        b"" => return Some("it has an empty component"),
+        b"." => return Some("it has a '.' component"),
+        b".." => return Some("it points outside the repository"),
+        _ if component.len() > COMPONENT_BYTES_MAX => return Some("a component is longer than 255 bytes"),
+        _ => {}
+    }
+    is_reserved(component).then_some("it lies in .git or .mirror, which are not yours to edit")
+}
+
+/// Tells whether some file system would take `component` for `.git` or `.mirror`: any case, NTFS (trailing dots,
+/// spaces and streams, short names, backslashes as separators), HFS+ (code points that it ignores).
+fn is_reserved(component: &[u8]) -> bool {
+    component.split(|byte| *byte == b'\\').any(|part| {
+        let folded = without_hfs_ignorables(part);
+        let stream = folded.split(|byte| *byte == b':').next().unwrap_or_default();
+        let end = stream
+            .iter()
+            .rposition(|byte| !matches!(byte, b'.' | b' '))
+            .map_or(0, |last| last + 1);
+        let name = stream[..end].to_ascii_lowercase();
+        RESERVED.iter().any(|reserved| name == reserved.as_bytes()) || is_short_name(&name)
+    })
+}
+
+/// Recognises the 8.3 names that NTFS gives to `.git` (`git~1`) and `.mirror` (`mirror~1` and shorter forms).
+fn is_short_name(name: &[u8]) -> bool {
+    let Some(tilde) = name.iter().position(|byte| *byte == b'~') else {
+        return false;
+    };
+    let (stem, number) = (&name[..tilde], &name[tilde + 1..]);
+    let numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+    numbered && (stem == b"git" || (stem.len() >= 4 && b"mirror".starts_with(stem)))
+}
+
+fn without_hfs_ignorables(part: &[u8]) -> Cow<'_, [u8]> {
+    let Ok(text) = std::str::from_utf8(part) else {
+        return Cow::Borrowed(part);
+    };
+    let ignorable = |c: char| matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
+    if !text.contains(ignorable) {
+        return Cow::Borrowed(part);
+    }
+    Cow::Owned(
+        text.chars()
+            .filter(|c| !ignorable(*c))
+            .collect::<String>()
+            .into_bytes(),
+    )
+}
+
+/// Shows bytes to people: as they are when they are plain text, else quoted the way git does it.
+pub(crate) fn quoted(bytes: &[u8]) -> String {
+    let text = std::str::from_utf8(bytes).ok();
+    if let Some(plain) = text.filter(|text| !text.is_empty() && !text.chars().any(char::is_control)) {
+        return plain.to_owned();
+    }
+    let escaped = bytes.iter().map(|byte| match byte {
+        b'\n' => "\\n".to_owned(),
+        b'\t' => "\\t".to_owned(),
+        b'"' | b'\\' => format!("\\{}", char::from(*byte)),
+        b' '..=b'~' => char::from(*byte).to_string(),
+        other => format!("\\{other:03o}"),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
+}
+
+impl fmt::Display for RepoPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&quoted(&self.0))
+    }
+}
+
+impl fmt::Debug for RepoPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl TryFrom<Vec<u8>> for RepoPath {
+    type Error = PathError;
+
+    fn try_from(bytes: Vec<u8>) -> Result<Self, PathError> {
+        Self::new(bytes)
+    }
+}
+
+impl From<RepoPath> for Vec<u8> {
+    fn from(path: RepoPath) -> Self {
+        path.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aliases_of_git_and_mirror_are_refused_in_every_component() {
+        for bad in [
+            ".git",
+            ".GIT/config",
+            "a/.Git",
+            "a/.git./x",
+            ".git ",
+            ".git::$INDEX_ALLOCATION",
+            "git~1",
+            "GIT~1/hooks",
+            ".mirror",
+            "sub/.mirror/x",
+            ".MIRROR",
+            "mirror~1",
+            "a\\.git\\config",
+            ".g\u{200c}it",
+            ".mir\u{feff}ror",
+            "mirr~2",
+        ] {
+            assert!(RepoPath::new(bad).is_err(), "{bad}");
+        }
+        for good in [
+            ".gitignore",
+            ".github/x",
+            "git",
+            "mirror",
+            "git~",
+            "git~x",
+            ".mirrors",
+            "a\\b",
+            ".gitmodules",
+        ] {
+            assert!(RepoPath::new(good).is_ok(), "{good}");
+        }
+    }
+
+    #[test]
+    fn malformed_paths_are_refused() {
+        for bad in [
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            "./a",
+            "a/.",
+            "..",
+            "a/../b",
+            "a\0b",
+            &"x".repeat(256),
+        ] {
+            assert!(RepoPath::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn typed_paths_normalise_against_the_current_directory() {
+        let normal = |base: &str, typed: &str| {
+            RepoPath::normalise(base.as_bytes(), typed.as_bytes())
+                .map(|path| path.map(|path| path.to_string()))
+                .map_err(|error| error.reason)
+        };
+        assert_eq!(normal("", "a//b/"), Ok(Some("a/b".into())));
+        assert_eq!(normal("src/ui", "../a.rs"), Ok(Some("src/a.rs".into())));
+        assert_eq!(normal("src", "./."), Ok(Some("src".into())));
+        assert_eq!(normal("src", ".."), Ok(None));
+        assert_eq!(normal("src", "../.."), Err("it points outside the repository"));
+        assert!(normal("", "").is_err());
+        assert!(normal("", "/etc/passwd").is_err());
+    }
+
+    #[test]
+    fn control_characters_and_odd_bytes_are_quoted() {
+        assert_eq!(RepoPath::new("a b").unwrap().to_string(), "a b");
+        assert_eq!(RepoPath::new("a\x1b[31m").unwrap().to_string(), "\"a\\033[31m\"");
+        assert_eq!(RepoPath::new(vec![b'a', 0xff]).unwrap().to_string(), "\"a\\377\"");
+    }
+}
