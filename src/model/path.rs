@@ -25,7 +25,7 @@ const RESERVED: [&str; 2] = [".git", ".mirror"];
 /// It is never empty, never absolute, has no `.`, `..` or empty component and no NUL, and no component that
 /// is `.git` or `.mirror` or that some file system would take for one of them.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Vec<u8>", into = "Vec<u8>")]
+#[serde(try_from = "Form", into = "Form")]
 pub struct RepoPath(Vec<u8>);
 
 /// Why some bytes are no path inside the repository.
@@ -241,17 +241,28 @@ impl fmt::Debug for RepoPath {
     }
 }
 
-impl TryFrom<Vec<u8>> for RepoPath {
+/// How a path is kept in JSON: as text where it is text, else as its bytes.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Form {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl TryFrom<Form> for RepoPath {
     type Error = PathError;
 
-    fn try_from(bytes: Vec<u8>) -> Result<Self, PathError> {
-        Self::new(bytes)
+    fn try_from(form: Form) -> Result<Self, PathError> {
+        match form {
+            Form::Text(text) => Self::new(text),
+            Form::Bytes(bytes) => Self::new(bytes),
+        }
     }
 }
 
-impl From<RepoPath> for Vec<u8> {
+impl From<RepoPath> for Form {
     fn from(path: RepoPath) -> Self {
-        path.0
+        String::from_utf8(path.0).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Text)
     }
 }
 
