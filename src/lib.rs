@@ -1,4 +1,6 @@
 //! mirror: a git-aware transactional edit coordinator.
 
 pub mod config;
+pub mod disk;
+pub mod host;
 pub mod model;

@@ -1,0 +1,127 @@
+//! What a file carries besides its bytes: mode, owner, access lists, extended attributes, times.
+
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use rustix::fs::{Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+
+use crate::disk::{DiskError, Result};
+
+/// The longest list of attribute names, and the longest attribute, that Linux allows, in bytes.
+const XATTR_BYTES_MAX: usize = 64 * 1024;
+
+/// How much newer a replacing file looks than one whose time lies in the future, in nanoseconds: one tick of the
+/// coarsest clock among the supported file systems.
+const TICK_NS: i128 = 10_000_000;
+
+const FILE: &str = "a staged file";
+
+/// Sets the permission bits.
+pub fn set_mode(file: &File, mode: u32) -> Result<()> {
+    let now = file
+        .metadata()
+        .map_err(DiskError::of("looking at", Path::new(FILE)))?;
+    if now.mode() & 0o7777 == mode {
+        return Ok(());
+    }
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+        .map_err(DiskError::of("setting the mode of", Path::new(FILE)))
+}
+
+/// Returns the mode that a new file gets: 0666 or 0777 less the umask.
+pub fn fresh_mode(executable: bool) -> u32 {
+    let mode = if executable { 0o777 } else { 0o666 };
+    mode & !umask()
+}
+
+/// Reads the umask from the kernel's description of this process: asking by `umask(2)` would change it for a moment for
+/// all threads.
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|text| u32::from_str_radix(text.trim(), 8).ok())
+        .unwrap_or(0o022)
+}
+
+/// Copies owner, group, access lists and extended attributes from `old` to `new`. What the caller is not allowed to
+/// set stays as a new file would have it, as it does when an editor saves.
+pub fn copy(old: &File, new: &File) -> Result<()> {
+    let fail = || DiskError::of("copying the attributes to", Path::new(FILE));
+    let (before, after) = (old.metadata().map_err(fail())?, new.metadata().map_err(fail())?);
+    if (before.uid(), before.gid()) != (after.uid(), after.gid()) {
+        let owner = rustix::fs::Uid::from_raw(before.uid());
+        let group = rustix::fs::Gid::from_raw(before.gid());
+        permitted(
+            rustix::fs::fchown(new, Some(owner), Some(group)).or_else(|errno| match errno {
+                Errno::PERM => rustix::fs::fchown(new, None, Some(group)),
+                other => Err(other),
+            }),
+        )?;
+    }
+    copy_attributes(old, new)
+}
+
+fn copy_attributes(old: &File, new: &File) -> Result<()> {
+    let mut names = vec![0; XATTR_BYTES_MAX];
+    let length = match rustix::fs::flistxattr(old, names.as_mut_slice()) {
+        Ok(length) => length,
+        Err(Errno::NOTSUP) => return Ok(()),
+        Err(errno) => {
+            return Err(DiskError::errno("reading the attributes of", Path::new(FILE))(
+                errno,
+            ));
+        }
+    };
+    let mut value = Vec::new();
+    for name in names[..length]
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        value.resize(XATTR_BYTES_MAX, 0);
+        match rustix::fs::fgetxattr(old, name, value.as_mut_slice()) {
+            Ok(length) => {
+                permitted(rustix::fs::fsetxattr(
+                    new,
+                    name,
+                    &value[..length],
+                    XattrFlags::empty(),
+                ))?;
+            }
+            Err(Errno::NODATA) => {}
+            Err(errno) => permitted(Err(errno))?,
+        }
+    }
+    Ok(())
+}
+
+fn permitted(answer: rustix::io::Result<()>) -> Result<()> {
+    match answer {
+        Ok(()) | Err(Errno::PERM | Errno::ACCESS | Errno::NOTSUP) => Ok(()),
+        Err(errno) => Err(DiskError::errno("copying the attributes to", Path::new(FILE))(
+            errno,
+        )),
+    }
+}
+
+/// Makes sure that `file` looks newer than something last written at `old_mtime_ns`.
+pub fn make_newer(file: &File, old_mtime_ns: i128) -> Result<()> {
+    let metadata = file
+        .metadata()
+        .map_err(DiskError::of("looking at", Path::new(FILE)))?;
+    let own = i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+    if own > old_mtime_ns {
+        return Ok(());
+    }
+    let newer = old_mtime_ns + TICK_NS;
+    let time = Timespec {
+        tv_sec: i64::try_from(newer.div_euclid(1_000_000_000)).unwrap_or(i64::MAX),
+        tv_nsec: i64::try_from(newer.rem_euclid(1_000_000_000)).unwrap_or(0),
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    rustix::fs::futimens(file, &times).map_err(DiskError::errno("setting the time of", Path::new(FILE)))
+}

@@ -1,0 +1,169 @@
+//! Durable file verbs: the only place that writes, renames, links and removes files.
+//!
+//! Every verb names the path it worked on in its error. None of them syncs unless its name says so: when something
+//! becomes durable is decided by the caller, who has one barrier for many files.
+#![expect(clippy::disallowed_methods, reason = "this is where raw file writes live")]
+
+pub mod contained;
+mod error;
+pub mod exchange;
+pub mod fault;
+pub mod filesystem;
+pub mod hash;
+pub mod lock;
+pub mod metadata;
+pub mod staged;
+pub mod sync;
+pub mod wake;
+pub mod walk;
+
+use std::ffi::OsString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+pub use error::{DiskError, injected};
+
+/// What every verb answers.
+pub type Result<T> = std::result::Result<T, DiskError>;
+
+/// Reads a whole file; `None` when there is none.
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
+    if_there(fs::read(path), "reading", path)
+}
+
+/// Writes a new file with exactly `bytes`; refuses when the name is taken. Not synced.
+pub fn write_new_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path);
+    file.and_then(|mut file| file.write_all(bytes))
+        .map_err(DiskError::of("creating", path))
+}
+
+/// Replaces the first bytes of a file in place, in one write, making the file if it is missing. Not synced.
+pub fn overwrite(path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
+    file.and_then(|file| file.write_all_at(bytes, 0))
+        .map_err(DiskError::of("writing", path))
+}
+
+/// Appends `bytes` in one write, making the file if it is missing. Not synced.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<()> {
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o666)
+        .open(path);
+    file.and_then(|mut file| file.write_all(bytes))
+        .map_err(DiskError::of("appending to", path))
+}
+
+/// Makes a directory and what is missing above it, 0777 less the umask.
+pub fn create_dir_all(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(DiskError::of("creating the directory", path))
+}
+
+/// Makes one directory that only its owner may enter; `false` when it is there already.
+pub fn create_private_dir(path: &Path) -> Result<bool> {
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(DiskError::of("creating the directory", path)(error)),
+    }
+}
+
+/// Lists the names in a directory, sorted; none when the directory is missing.
+pub fn list(path: &Path) -> Result<Vec<OsString>> {
+    let Some(entries) = if_there(fs::read_dir(path), "listing", path)? else {
+        return Ok(Vec::new());
+    };
+    let names = entries
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<io::Result<Vec<_>>>();
+    let mut names = names.map_err(DiskError::of("listing", path))?;
+    names.sort();
+    Ok(names)
+}
+
+/// Renames within one file system, over whatever file has the new name.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(DiskError::of("renaming to", to))
+}
+
+/// Gives a file a second name; refuses when that is taken.
+pub fn hard_link(from: &Path, to: &Path) -> Result<()> {
+    fs::hard_link(from, to).map_err(DiskError::of("linking", to))
+}
+
+/// Removes a file.
+pub fn remove_file(path: &Path) -> Result<()> {
+    fs::remove_file(path).map_err(DiskError::of("removing", path))
+}
+
+/// Removes a file if there is one.
+pub fn remove_file_if_there(path: &Path) -> Result<()> {
+    if_there(fs::remove_file(path), "removing", path).map(|_| ())
+}
+
+/// Removes an empty directory; `false` when it is missing or not empty.
+pub fn remove_dir_if_empty(path: &Path) -> Result<bool> {
+    match fs::remove_dir(path) {
+        Ok(()) => Ok(true),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
+            ) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(DiskError::of("removing the directory", path)(error)),
+    }
+}
+
+/// Removes a directory and everything in it, if it is there. Links in it are removed, not followed.
+pub fn remove_dir_all(path: &Path) -> Result<()> {
+    if_there(fs::remove_dir_all(path), "removing the directory", path).map(|_| ())
+}
+
+/// Removes whatever has this name, if anything.
+pub fn remove_any(path: &Path) -> Result<()> {
+    let Some(metadata) = if_there(fs::symlink_metadata(path), "looking at", path)? else {
+        return Ok(());
+    };
+    if metadata.is_dir() {
+        remove_dir_all(path)
+    } else {
+        remove_file_if_there(path)
+    }
+}
+
+/// Copies a file with its permissions.
+pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
+    fs::copy(from, to)
+        .map(|_| ())
+        .map_err(DiskError::of("copying to", to))
+}
+
+/// Copies a symlink as a symlink.
+pub fn copy_symlink(from: &Path, to: &Path) -> Result<()> {
+    let text = fs::read_link(from).map_err(DiskError::of("reading the link", from))?;
+    std::os::unix::fs::symlink(text, to).map_err(DiskError::of("linking", to))
+}
+
+fn if_there<T>(answer: io::Result<T>, doing: &'static str, path: &Path) -> Result<Option<T>> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(DiskError::of(doing, path)(error)),
+    }
+}
