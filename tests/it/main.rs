@@ -1,0 +1,14 @@
+//! The integration tests: one binary, a module per subject.
+//!
+//! Everything here runs against real git repositories and real processes, in sandboxes that see neither the user's
+//! configuration nor each other, so that all of it may run at the same time.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on shall stop, and it prepares files as any program would"
+)]
+
+mod architecture;
+mod declared;
+mod sandbox;
+mod support;
