@@ -4,3 +4,4 @@ pub mod config;
 pub mod disk;
 pub mod host;
 pub mod model;
+pub mod workspace;

@@ -76,6 +76,11 @@ impl Entry {
         }
     }
 
+    /// Tells whether this is a file that its owner may execute.
+    pub fn is_executable(&self) -> bool {
+        matches!(self, Self::File { executable: true, .. })
+    }
+
     /// Tells whether this is a symlink.
     pub fn is_symlink(&self) -> bool {
         matches!(self, Self::Symlink { .. })

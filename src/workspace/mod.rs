@@ -1,0 +1,304 @@
+//! mirror's bytes on this machine: where everything in `.mirror` lies, and the working tree beside it.
+//!
+//! [`Layout`] is the only place that knows the names in `.mirror`. The directory is made once, by `init`; it belongs to
+//! one user, nobody else may enter it, and it lies on the same local file system as the working tree, since objects
+//! are exchanged between the two.
+
+pub mod apply;
+pub mod barrier;
+mod directory;
+mod epoch;
+mod error;
+pub mod manifest;
+pub mod present;
+pub mod slots;
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+pub use directory::TransactionDirectory;
+pub use epoch::Epoch;
+pub use error::WorkspaceError;
+
+use crate::disk::contained::{self, FileKind};
+use crate::disk::filesystem::{self, FsKind};
+use crate::disk::{self, exchange, staged, sync};
+use crate::model::TransactionId;
+
+/// The name of mirror's directory.
+pub const DIRECTORY: &str = ".mirror";
+
+/// The format that this version reads and writes.
+const FORMAT: &str = "1\n";
+
+/// The names in `.mirror`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+    directory: PathBuf,
+}
+
+impl Layout {
+    /// Makes `.mirror` in `root`, or completes one that a crash left half made. Answers whether it is new.
+    pub fn create(root: &Path) -> Result<(Self, bool), WorkspaceError> {
+        let layout = Self::at(root);
+        refuse_network_disk(root)?;
+        disk::create_private_dir(&layout.directory)?;
+        layout.verify()?;
+        let is_new = disk::read_if_there(&layout.format_file())?.is_none();
+        for directory in [
+            layout.transactions(),
+            layout.wake(),
+            layout.quarantines(),
+            layout.worktrees(),
+        ] {
+            disk::create_private_dir(&directory)?;
+        }
+        layout.create_skeleton()?;
+        if is_new {
+            exchange::probe(&layout.directory).map_err(|source| WorkspaceError::Exchange {
+                path: layout.directory.clone(),
+                source,
+            })?;
+            // Last: what has a format is complete.
+            staged::persist(&layout.format_file(), FORMAT.as_bytes(), 0o600)?;
+            sync::sync_directory(root)?;
+        }
+        Ok((layout, is_new))
+    }
+
+    /// Opens the `.mirror` of `root`; `None` when there is none.
+    pub fn open(root: &Path) -> Result<Option<Self>, WorkspaceError> {
+        let layout = Self::at(root);
+        if contained::stat(&layout.directory)?.is_none() {
+            return Ok(None);
+        }
+        layout.verify()?;
+        match disk::read_if_there(&layout.format_file())? {
+            None => Err(WorkspaceError::Incomplete {
+                path: layout.directory,
+            }),
+            Some(format) if format == FORMAT.as_bytes() => Ok(Some(layout)),
+            Some(format) => Err(WorkspaceError::Format {
+                path: layout.directory,
+                format: String::from_utf8_lossy(&format).trim().chars().take(16).collect(),
+            }),
+        }
+    }
+
+    /// Finds the `.mirror` of a directory that is in no git repository: in `at` or above.
+    pub fn discover(at: &Path) -> Result<Option<Self>, WorkspaceError> {
+        for root in at.ancestors() {
+            if let Some(layout) = Self::open(root)? {
+                return Ok(Some(layout));
+            }
+        }
+        Ok(None)
+    }
+
+    fn at(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            directory: root.join(DIRECTORY),
+        }
+    }
+
+    /// Refuses a `.mirror` that is a link, belongs to somebody else, lets others write, or lies on another disk.
+    fn verify(&self) -> Result<(), WorkspaceError> {
+        let refuse = |reason: &'static str| WorkspaceError::Foreign {
+            path: self.directory.clone(),
+            reason,
+        };
+        let stat = contained::stat(&self.directory)?.ok_or_else(|| refuse("it vanished"))?;
+        match stat.kind {
+            FileKind::Directory => {}
+            FileKind::Symlink => return Err(refuse("it is a symlink")),
+            FileKind::File | FileKind::Other => return Err(refuse("it is no directory")),
+        }
+        if stat.uid != filesystem::current_user() {
+            return Err(refuse("it belongs to another user"));
+        }
+        if stat.mode & 0o022 != 0 {
+            return Err(refuse("others may write to it"));
+        }
+        let root = std::fs::metadata(&self.root).map_err(disk::DiskError::of("looking at", &self.root))?;
+        if root.dev() != stat.dev {
+            return Err(refuse("it lies on another file system than the working tree"));
+        }
+        Ok(())
+    }
+
+    /// Makes the bare repository skeleton that git takes for a repository of its own: `git clean -xdf` and
+    /// `git stash -a` then pass over the whole directory.
+    fn create_skeleton(&self) -> Result<(), WorkspaceError> {
+        let git = self.directory.join(".git");
+        for directory in [git.clone(), git.join("objects"), git.join("refs")] {
+            disk::create_private_dir(&directory)?;
+        }
+        if disk::read_if_there(&git.join("HEAD"))?.is_none() {
+            staged::persist(&git.join("HEAD"), b"ref: refs/heads/none\n", 0o600)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the main working tree, or the plain directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns `.mirror` itself.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Returns the user's configuration, which need not exist.
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("config.yaml")
+    }
+
+    /// Returns the registry of locks, transactions and history.
+    pub fn registry(&self) -> PathBuf {
+        self.directory.join("registry.db")
+    }
+
+    /// Returns the lock taken before every write to the registry.
+    pub fn door_lock(&self) -> PathBuf {
+        self.directory.join("door.lock")
+    }
+
+    /// Returns the lock under which commits are applied and crashes are recovered.
+    pub fn commit_lock(&self) -> PathBuf {
+        self.directory.join("commit.lock")
+    }
+
+    /// Returns the directory of the waiters' sockets.
+    pub fn wake(&self) -> PathBuf {
+        self.directory.join("wake")
+    }
+
+    /// Returns the directory of all transactions.
+    pub fn transactions(&self) -> PathBuf {
+        self.directory.join("transactions")
+    }
+
+    /// Returns the directory of one transaction.
+    pub fn transaction(&self, transaction: &TransactionId) -> TransactionDirectory {
+        TransactionDirectory::new(&self.transactions(), transaction)
+    }
+
+    /// Lists the transactions that have a directory.
+    pub fn transaction_ids(&self) -> Result<Vec<TransactionId>, WorkspaceError> {
+        let names = disk::list(&self.transactions())?;
+        Ok(names
+            .iter()
+            .filter_map(|name| name.to_str()?.parse().ok())
+            .collect())
+    }
+
+    /// Returns where foreign bytes are kept that were found while `transaction` was applied.
+    pub fn quarantine(&self, transaction: &TransactionId) -> PathBuf {
+        self.quarantines().join(transaction.to_string())
+    }
+
+    /// Returns the directory of everything in quarantine.
+    pub fn quarantines(&self) -> PathBuf {
+        self.directory.join("quarantine")
+    }
+
+    /// Returns the directory of pooled working copies.
+    pub fn worktrees(&self) -> PathBuf {
+        self.directory.join("worktrees")
+    }
+
+    /// Returns the file that names the boot in which recovery last looked at everything.
+    pub fn boot(&self) -> PathBuf {
+        self.directory.join("boot")
+    }
+
+    /// Returns the epoch.
+    pub fn epoch(&self) -> Epoch {
+        Epoch::new(self.directory.join("epoch"))
+    }
+
+    fn format_file(&self) -> PathBuf {
+        self.directory.join("format")
+    }
+}
+
+fn refuse_network_disk(root: &Path) -> Result<(), WorkspaceError> {
+    match filesystem::kind(root)? {
+        FsKind::Local | FsKind::Btrfs => Ok(()),
+        FsKind::Network(kind) => Err(WorkspaceError::Network {
+            path: root.to_owned(),
+            kind,
+        }),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests arrange files by hand")]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    #[test]
+    fn making_it_twice_is_harmless_and_opening_finds_it_from_below() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let (layout, is_new) = Layout::create(sandbox.path()).unwrap();
+        assert!(is_new);
+        assert_eq!(Layout::create(sandbox.path()).unwrap(), (layout.clone(), false));
+        let below = sandbox.path().join("a/b");
+        fs::create_dir_all(&below).unwrap();
+        assert_eq!(Layout::discover(&below).unwrap(), Some(layout));
+    }
+
+    #[test]
+    fn a_directory_that_is_not_safely_ours_is_refused() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let (layout, _) = Layout::create(sandbox.path()).unwrap();
+        fs::set_permissions(layout.directory(), fs::Permissions::from_mode(0o770)).unwrap();
+        assert!(matches!(
+            Layout::open(sandbox.path()),
+            Err(WorkspaceError::Foreign { .. })
+        ));
+
+        let other = tempfile::tempdir().unwrap();
+        symlink(layout.directory(), other.path().join(DIRECTORY)).unwrap();
+        assert!(matches!(
+            Layout::open(other.path()),
+            Err(WorkspaceError::Foreign { .. })
+        ));
+    }
+
+    #[test]
+    fn a_newer_format_and_a_half_made_directory_are_refused_by_name() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let (layout, _) = Layout::create(sandbox.path()).unwrap();
+        fs::write(layout.format_file(), "2\n").unwrap();
+        assert!(matches!(
+            Layout::open(sandbox.path()),
+            Err(WorkspaceError::Format { .. })
+        ));
+        fs::remove_file(layout.format_file()).unwrap();
+        assert!(matches!(
+            Layout::open(sandbox.path()),
+            Err(WorkspaceError::Incomplete { .. })
+        ));
+        assert!(Layout::create(sandbox.path()).unwrap().1);
+    }
+
+    #[test]
+    fn the_epoch_is_odd_only_while_applying() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let (layout, _) = Layout::create(sandbox.path()).unwrap();
+        let epoch = layout.epoch();
+        assert_eq!(epoch.read().unwrap(), 0);
+        epoch.begin().unwrap();
+        epoch.begin().unwrap();
+        assert_eq!(epoch.read().unwrap(), 1);
+        epoch.end().unwrap();
+        epoch.end().unwrap();
+        assert_eq!(epoch.read().unwrap(), 2);
+    }
+}
