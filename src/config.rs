@@ -186,6 +186,22 @@ pub fn variable(key: &str) -> String {
     format!("{VARIABLE_PREFIX}{}", key.replace('.', "_").to_uppercase())
 }
 
+/// The settings from outside the repository. The repository's own file goes between the two.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// What is stronger than the repository's file: flags and the environment.
+    pub above: Layer,
+    /// What is weaker: the user's own file.
+    pub below: Layer,
+}
+
+impl Settings {
+    /// Puts the repository's layer between the two.
+    pub fn with_repository(&self, repository: Layer) -> Result<Config, ConfigError> {
+        Config::from_layers([self.above.clone(), repository, self.below.clone()])
+    }
+}
+
 impl Config {
     /// Puts layers over each other, the strongest first, and over the defaults.
     pub fn from_layers(layers: impl IntoIterator<Item = Layer>) -> Result<Self, ConfigError> {

@@ -7,6 +7,7 @@
 pub mod contained;
 mod error;
 pub mod exchange;
+pub mod expand;
 pub mod fault;
 pub mod filesystem;
 pub mod hash;
