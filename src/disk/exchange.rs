@@ -41,3 +41,55 @@ pub fn probe(directory: &Path) -> Result<()> {
     disk::remove_file_if_there(&right)?;
     answer
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests arrange files by hand")]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn any_two_kinds_of_names_are_swapped_as_they_are() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let at = |name: &str| sandbox.path().join(name);
+        fs::write(at("file"), "bytes").unwrap();
+        symlink("nowhere", at("link")).unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        let directory = Dir::open(sandbox.path()).unwrap();
+        exchange(&directory.child("file"), &directory.child("link")).unwrap();
+        assert_eq!(fs::read_link(at("file")).unwrap(), Path::new("nowhere"));
+        exchange(&directory.child("link"), &directory.child("directory")).unwrap();
+        assert_eq!(fs::read(at("directory")).unwrap(), b"bytes");
+        assert!(at("link").is_dir());
+    }
+
+    #[test]
+    fn a_missing_and_a_taken_name_are_told_apart_and_nothing_happens() {
+        let sandbox = tempfile::tempdir().unwrap();
+        fs::write(sandbox.path().join("a"), "a").unwrap();
+        fs::write(sandbox.path().join("b"), "b").unwrap();
+        let directory = Dir::open(sandbox.path()).unwrap();
+        let (a, b, none) = (
+            directory.child("a"),
+            directory.child("b"),
+            directory.child("none"),
+        );
+        assert!(exchange(&a, &none).unwrap_err().is_not_found());
+        assert!(exchange(&none, &a).unwrap_err().is_not_found());
+        assert!(rename_noreplace(&none, &a).unwrap_err().is_not_found());
+        assert!(rename_noreplace(&a, &b).unwrap_err().is_already_there());
+        assert_eq!(fs::read(sandbox.path().join("b")).unwrap(), b"b");
+        rename_noreplace(&a, &none).unwrap();
+        assert_eq!(fs::read(sandbox.path().join("none")).unwrap(), b"a");
+    }
+
+    #[test]
+    fn a_local_file_system_passes_the_probe_and_keeps_nothing_of_it() {
+        let sandbox = tempfile::tempdir().unwrap();
+        // As a killed probe leaves it.
+        fs::write(sandbox.path().join("probe-a"), "").unwrap();
+        probe(sandbox.path()).unwrap();
+        assert_eq!(fs::read_dir(sandbox.path()).unwrap().count(), 0);
+    }
+}

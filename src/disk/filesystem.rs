@@ -61,3 +61,22 @@ fn named(magic: rustix::fs::FsWord) -> FsKind {
 pub fn current_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_file_systems_are_known_by_name() {
+        assert_eq!(named(0x6969), FsKind::Network("NFS"));
+        assert_eq!(named(0xff53_4d42), FsKind::Network("CIFS"));
+        // As a system with 32-bit words shows it.
+        assert_eq!(
+            named(i64::from(0xff53_4d42_u32.cast_signed())),
+            FsKind::Network("CIFS")
+        );
+        assert_eq!(named(0x9123_683e), FsKind::Btrfs);
+        assert_eq!(named(0xef53), FsKind::Local);
+        assert_eq!(kind(Path::new("/proc")).unwrap(), FsKind::Local);
+    }
+}

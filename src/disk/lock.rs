@@ -71,3 +71,83 @@ fn has_name(file: &File, path: &Path) -> Result<bool> {
 pub fn available_space(path: &Path) -> Result<u64> {
     fs2::available_space(path).map_err(DiskError::of("asking for the free space of", path))
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests arrange files by hand")]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    /// When a test gives up waiting for the kernel.
+    const DEADLINE: Duration = Duration::from_mins(1);
+
+    /// Waits until somebody waits for the lock on `path`.
+    fn until_waited_for(path: &Path) {
+        let inode = format!(":{} ", fs::metadata(path).unwrap().ino());
+        let began = Instant::now();
+        let waiting = |line: &str| line.contains("->") && line.contains(&inode);
+        while !fs::read_to_string("/proc/locks").unwrap().lines().any(waiting) {
+            assert!(began.elapsed() < DEADLINE, "nobody waits");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn one_holder_at_a_time_until_it_is_dropped() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let path = sandbox.path().join("lock");
+        let held = FileLock::acquire(&path).unwrap();
+        assert!(FileLock::try_acquire(&path).unwrap().is_none());
+        drop(held);
+        assert!(FileLock::try_acquire(&path).unwrap().is_some());
+        assert!(path.exists());
+    }
+
+    #[test]
+    fn a_child_does_not_inherit_the_lock() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let path = sandbox.path().join("lock");
+        let held = FileLock::acquire(&path).unwrap();
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        drop(held);
+        // The kernel lets the parent go on a moment before it closes the child's copy.
+        let began = Instant::now();
+        while FileLock::try_acquire(&path).unwrap().is_none() {
+            assert!(began.elapsed() < DEADLINE, "the child holds the lock");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_waiter_whose_file_lost_its_name_locks_the_file_that_has_it_now() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let path = sandbox.path().join("lock");
+        let first = FileLock::acquire(&path).unwrap();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| FileLock::acquire(&path).unwrap());
+            until_waited_for(&path);
+            fs::remove_file(&path).unwrap();
+            let second = FileLock::try_acquire(&path).unwrap().unwrap();
+            drop(first);
+            // The waiter got the nameless file, saw it, and waits again: for the one that second holds.
+            until_waited_for(&path);
+            assert!(!waiter.is_finished());
+            drop(second);
+            let _third = waiter.join().unwrap();
+            assert!(FileLock::try_acquire(&path).unwrap().is_none());
+        });
+    }
+
+    #[test]
+    fn there_is_room_on_the_disk_of_the_tests() {
+        assert!(available_space(Path::new("/")).unwrap() > 0);
+        assert!(available_space(Path::new("/does/not/exist")).is_err());
+    }
+}

@@ -125,3 +125,59 @@ pub fn make_newer(file: &File, old_mtime_ns: i128) -> Result<()> {
     };
     rustix::fs::futimens(file, &times).map_err(DiskError::errno("setting the time of", Path::new(FILE)))
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests arrange files by hand")]
+mod tests {
+    use super::*;
+    use std::time::{Duration, SystemTime};
+
+    fn two_files(sandbox: &Path) -> (File, File) {
+        std::fs::write(sandbox.join("old"), "").unwrap();
+        std::fs::write(sandbox.join("new"), "").unwrap();
+        let open = |name| {
+            File::options()
+                .read(true)
+                .write(true)
+                .open(sandbox.join(name))
+                .unwrap()
+        };
+        (open("old"), open("new"))
+    }
+
+    #[test]
+    fn attributes_of_the_user_go_along() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let (old, new) = two_files(sandbox.path());
+        rustix::fs::fsetxattr(&old, "user.note", b"kept", XattrFlags::empty()).unwrap();
+        copy(&old, &new).unwrap();
+        let mut value = [0; 8];
+        let length = rustix::fs::fgetxattr(&new, "user.note", value.as_mut_slice()).unwrap();
+        assert_eq!(&value[..length], b"kept");
+    }
+
+    #[test]
+    fn the_mode_is_set_exactly_whatever_the_umask_says() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let (file, _) = two_files(sandbox.path());
+        for mode in [0o777, 0o600, 0o666] {
+            set_mode(&file, mode).unwrap();
+            assert_eq!(file.metadata().unwrap().mode() & 0o7777, mode);
+        }
+        assert_eq!(fresh_mode(true) & !0o111, fresh_mode(false));
+    }
+
+    #[test]
+    fn a_file_looks_newer_than_one_from_the_future() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let (old, new) = two_files(sandbox.path());
+        let future = old.metadata().unwrap().modified().unwrap() + Duration::from_hours(1);
+        old.set_modified(future).unwrap();
+        let since = future.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        make_newer(&new, i128::try_from(since.as_nanos()).unwrap()).unwrap();
+        assert!(new.metadata().unwrap().modified().unwrap() > future);
+        let before = new.metadata().unwrap().modified().unwrap();
+        make_newer(&new, 0).unwrap();
+        assert_eq!(new.metadata().unwrap().modified().unwrap(), before);
+    }
+}

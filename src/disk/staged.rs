@@ -39,3 +39,50 @@ pub fn persist(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     aside.persist(path).map_err(|error| fail()(error.error))?;
     sync::sync_directory(directory)
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests arrange files by hand")]
+mod tests {
+    use super::*;
+    use crate::disk::contained::Dir;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_is_written_is_hashed_and_counted() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let directory = Dir::open(sandbox.path()).unwrap();
+        let large = vec![7; 300_000];
+        for (name, content) in [("empty", &b""[..]), ("binary", b"\0\r\n\xff"), ("large", &large)] {
+            let answer = write_new(&directory.child(name), &mut { content }, 0o600).unwrap();
+            assert_eq!(answer, (hash::digest_of(content), content.len() as u64));
+            assert_eq!(fs::read(sandbox.path().join(name)).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn a_taken_name_is_refused_be_it_a_link_to_nowhere() {
+        let sandbox = tempfile::tempdir().unwrap();
+        symlink("elsewhere", sandbox.path().join("link")).unwrap();
+        let place = Dir::open(sandbox.path()).unwrap().child("link");
+        assert!(
+            write_new(&place, &mut &b"x"[..], 0o600)
+                .unwrap_err()
+                .is_already_there()
+        );
+        assert!(symlink_new(&place, b"x").unwrap_err().is_already_there());
+        assert!(!sandbox.path().join("elsewhere").exists());
+        assert_eq!(place.read_link().unwrap(), b"elsewhere");
+    }
+
+    #[test]
+    fn persisting_replaces_the_whole_file_and_leaves_nothing_beside_it() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let path = sandbox.path().join("file");
+        fs::write(&path, "something longer").unwrap();
+        persist(&path, b"new", 0o640).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(sandbox.path()).unwrap().count(), 1);
+    }
+}

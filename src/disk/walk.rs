@@ -56,3 +56,53 @@ pub fn copy_tree(from: &Path, to: &Path) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests arrange files by hand")]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    #[test]
+    fn files_and_links_are_listed_and_no_link_is_followed() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let at = |name: &str| sandbox.path().join(name);
+        for directory in ["d/e", ".git", ".mirror", "d/empty"] {
+            fs::create_dir_all(at(directory)).unwrap();
+        }
+        for file in ["b", "d/e/f", ".git/HEAD", ".mirror/x", "a"] {
+            fs::write(at(file), "").unwrap();
+        }
+        symlink("d", at("link")).unwrap();
+        let names = |paths: Vec<RepoPath>| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            names(all_files(sandbox.path()).unwrap()),
+            ["a", "b", "d/e/f", "link"]
+        );
+        let below = files_below(sandbox.path(), &RepoPath::new("d").unwrap()).unwrap();
+        assert_eq!(names(below), ["d/e/f"]);
+    }
+
+    #[test]
+    fn a_copied_tree_keeps_modes_and_links() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir(from.path().join("d")).unwrap();
+        fs::write(from.path().join("d/tool"), "#!").unwrap();
+        fs::set_permissions(from.path().join("d/tool"), fs::Permissions::from_mode(0o755)).unwrap();
+        symlink("/nowhere", from.path().join("link")).unwrap();
+        copy_tree(from.path(), to.path()).unwrap();
+        assert_eq!(
+            fs::metadata(to.path().join("d/tool"))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o777,
+            0o755
+        );
+        assert_eq!(
+            fs::read_link(to.path().join("link")).unwrap(),
+            Path::new("/nowhere")
+        );
+    }
+}
