@@ -81,7 +81,9 @@ fn passed_over(root: &Path, ignored: &[String]) -> Result<Gitignore, ignore::Err
 
 fn of_walk(from: &Path, error: ignore::Error) -> DiskError {
     let text = error.to_string();
-    let source = error.into_io_error().unwrap_or_else(|| std::io::Error::other(text));
+    let source = error
+        .into_io_error()
+        .unwrap_or_else(|| std::io::Error::other(text));
     DiskError::of("listing", from)(source)
 }
 
@@ -103,7 +105,13 @@ mod tests {
 
     fn expanded(tree: &tempfile::TempDir, directory: Option<&str>, pattern: &str) -> Vec<String> {
         let directory = directory.map(|directory| RepoPath::new(directory).unwrap());
-        let paths = expand(tree.path(), directory.as_ref(), pattern, &["node_modules".to_owned()]).unwrap();
+        let paths = expand(
+            tree.path(),
+            directory.as_ref(),
+            pattern,
+            &["node_modules".to_owned()],
+        )
+        .unwrap();
         paths.iter().map(ToString::to_string).collect()
     }
 
@@ -116,7 +124,10 @@ mod tests {
             expanded(&tree, None, "**/*.ts"),
             ["a.ts", "src/.hidden.ts", "src/b.ts", "src/ui/c.ts"]
         );
-        assert_eq!(expanded(&tree, Some("src"), "**/{c,d}.*"), ["src/ui/c.ts", "src/ui/d.js"]);
+        assert_eq!(
+            expanded(&tree, Some("src"), "**/{c,d}.*"),
+            ["src/ui/c.ts", "src/ui/d.js"]
+        );
         assert_eq!(expanded(&tree, None, "*.rs"), [""; 0]);
     }
 

@@ -12,3 +12,4 @@ mod architecture;
 mod declared;
 mod sandbox;
 mod support;
+mod workspace;

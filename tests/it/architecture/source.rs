@@ -86,13 +86,16 @@ pub(crate) fn find_words<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item
 
 /// The unit tests stand at the end of a file, by the order that every file keeps.
 fn without_unit_tests(code: &str) -> &str {
+    let begins_module = |offset: &usize| {
+        // Attributes may stand between the two, on several lines.
+        let is_attribute = |line: &&str| line.starts_with("#[") || line.starts_with([' ', ')']);
+        let declaration = code[*offset..].lines().find(|line| !is_attribute(line));
+        declaration.is_some_and(|line| line.starts_with("mod ") && line.trim_end().ends_with('{'))
+    };
     let start = code
-        .match_indices("#[cfg(test)]\nmod ")
+        .match_indices("#[cfg(test)]\n")
         .map(|(offset, _)| offset)
-        .find(|offset| {
-            let declaration = code[*offset..].lines().nth(1).unwrap_or_default();
-            declaration.trim_end().ends_with('{')
-        });
+        .find(begins_module);
     &code[..start.unwrap_or(code.len())]
 }
 
@@ -179,7 +182,7 @@ fn comments_strings_and_unit_tests_do_not_count_as_code() {
         "use crate::a; // crate::b\n",
         "/* crate::c\n */ fn f<'a>(x: &'a str) { let q = '\"'; g(\"crate::d // \\\" x\") }\n",
         "let raw = r#\"\"git2\"\"#; /// crate::e\n",
-        "#[cfg(test)]\nmod tests {\n    use crate::f;\n}\n"
+        "#[cfg(test)]\n#[expect(\n    clippy::x,\n    reason = \"why\"\n)]\nmod tests {\n    use crate::f;\n}\n"
     );
     let source = Source::new("x/y.rs".to_owned(), text.to_owned());
     assert_eq!(source.code.matches("crate::").count(), 2, "{}", source.code);
