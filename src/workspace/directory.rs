@@ -49,4 +49,9 @@ impl TransactionDirectory {
     pub fn validation(&self) -> PathBuf {
         self.0.join("validation")
     }
+
+    /// Where a diff is applied before its outcome is staged.
+    pub fn patching(&self) -> PathBuf {
+        self.0.join("patching")
+    }
 }

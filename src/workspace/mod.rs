@@ -12,6 +12,7 @@ mod error;
 pub mod manifest;
 pub mod present;
 pub mod slots;
+pub mod staging;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
