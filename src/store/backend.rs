@@ -1,0 +1,119 @@
+//! What a store has to be able to do: two private traits behind the one handle.
+//!
+//! [`Backend`] is who holds what, and may be shared by machines. [`Registry`] is what this machine is committing, and
+//! always stays here. Both take the moment and whatever is known of other processes as arguments and answer plain data;
+//! nothing in them speaks of files, of git or of SQL. What they promise is written in `docs/store-contract.md` and
+//! proven by one suite for every store.
+
+use crate::model::{
+    Change, Event, Lock, LockSet, Now, RepoPath, TaskId, Ticket, Token, TransactionId, TransactionState,
+};
+use crate::store::data::{
+    Asker, Attempt, Decision, HeldLock, NewEvent, NewTransaction, Release, Steal, Transaction,
+};
+use crate::store::error::{DecideError, StoreError};
+use crate::store::rows::{Evidence, LockRow, TaskRow, WaiterRow};
+use crate::store::verbs::{Acquired, Queue};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// A task with what it holds.
+pub(crate) type TaskAndLocks = (TaskRow, Vec<HeldLock>);
+
+/// A lock with the task that holds it.
+pub(crate) type LockAndTask = (LockRow, TaskRow);
+
+/// Who was robbed of what, and whom to wake.
+pub(crate) type Stolen = (Vec<(TaskRow, Vec<Lock>)>, Vec<Ticket>);
+
+/// What ending a transaction comes to: whom to wake.
+pub(crate) type Wake = Vec<Ticket>;
+
+/// Who holds what. Every method is one atomic act.
+pub(crate) trait Backend: Send {
+    /// Grants all of `wants` or nothing, in order of arrival; queues the request if it may wait.
+    fn acquire(
+        &mut self,
+        now: &Now,
+        asker: &Asker,
+        wants: &LockSet,
+        queue: Option<&Queue>,
+        evidence: &Evidence,
+    ) -> Result<Acquired>;
+    /// Claims what was handed to a waiter, or looks whether its turn has come.
+    fn claim(&mut self, now: &Now, ticket: Ticket, evidence: &Evidence) -> Result<Acquired>;
+    /// Ends a wait, keeping its place for a while.
+    fn leave(&mut self, now: &Now, ticket: Ticket, evidence: &Evidence) -> Result<Acquired>;
+    /// Removes a waiter that is known to be dead.
+    fn bury(&mut self, now: &Now, ticket: Ticket) -> Result<Wake>;
+    /// Extends a lease; `None`: no such task, `Some(false)`: it was taken.
+    fn renew(&mut self, now: &Now, task: &TaskId) -> Result<Option<bool>>;
+    /// Gives locks back, at any time and any number of times; `None`: no such task.
+    fn release(&mut self, now: &Now, task: &TaskId, what: &Release) -> Result<Option<(Vec<Lock>, Wake)>>;
+    /// Takes leases by force.
+    fn steal(&mut self, now: &Now, steal: &Steal) -> Result<Stolen>;
+    /// Reaps every lease that has ended by its time or by what `evidence` says.
+    fn reap(&mut self, now: &Now, evidence: &Evidence) -> Result<(Vec<TaskId>, Wake)>;
+    /// Reads one task.
+    fn task(&mut self, now: &Now, task: &TaskId) -> Result<Option<TaskAndLocks>>;
+    /// Reads all tasks.
+    fn tasks(&mut self, now: &Now) -> Result<Vec<TaskAndLocks>>;
+    /// Reads the queue, each waiter with those in its way.
+    fn waiters(&mut self, now: &Now) -> Result<Vec<(WaiterRow, Vec<TaskId>)>>;
+    /// Reads every lock that overlaps one of `wants`, whatever the modes.
+    fn overlapping(
+        &mut self,
+        now: &Now,
+        wants: &LockSet,
+        except: Option<&TaskId>,
+    ) -> Result<Vec<LockAndTask>>;
+}
+
+/// What this machine is committing, and what has happened.
+pub(crate) trait Registry: Send {
+    fn open_transaction(&mut self, now: &Now, new: &NewTransaction) -> Result<Transaction>;
+    fn transaction(&mut self, now: &Now, id: &TransactionId) -> Result<Option<Transaction>>;
+    fn current_transaction(&mut self, now: &Now, task: &TaskId) -> Result<Option<Transaction>>;
+    fn transactions(&mut self, now: &Now) -> Result<Vec<Transaction>>;
+    /// Only those that recovery has work with; cheap when there are none.
+    fn unfinished(&mut self, now: &Now) -> Result<Vec<Transaction>>;
+
+    fn changes(&mut self, now: &Now, id: &TransactionId) -> Result<Vec<Change>>;
+    /// Records and removes changes of an open transaction, and renews its task's lease in the same act; `Some(false)` and
+    /// `None` as for a renewal, and then nothing is recorded.
+    fn edit_changes(
+        &mut self,
+        now: &Now,
+        id: &TransactionId,
+        put: &[Change],
+        remove: &[RepoPath],
+    ) -> Result<Option<bool>>;
+
+    /// Begins a commit attempt; answers the task's token.
+    fn begin_commit(&mut self, now: &Now, id: &TransactionId, attempt: &Attempt) -> Result<Token>;
+    /// The commit point.
+    fn decide(&mut self, now: &Now, decision: &Decision<'_>) -> std::result::Result<(), DecideError>;
+    /// Moves a transaction to a state that has no other consequence. `Aborting` and `Conflict` are durable.
+    fn advance(&mut self, now: &Now, id: &TransactionId, to: TransactionState) -> Result<()>;
+    /// Ends a transaction, done or rolled back, with its task and its locks, and serves the queue. Durable for `Done`.
+    /// Doing it again changes nothing.
+    fn end(&mut self, now: &Now, id: &TransactionId, to: TransactionState) -> Result<Wake>;
+    /// Forgets a transaction that has ended.
+    fn forget(&mut self, now: &Now, id: &TransactionId) -> Result<()>;
+
+    fn record(&mut self, now: &Now, event: &NewEvent) -> Result<()>;
+    fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>>;
+    fn last_event(&mut self) -> Result<u64>;
+    /// Removes the history up to a moment on the wall clock.
+    fn trim_events(&mut self, now: &Now, before_ms: i64) -> Result<usize>;
+    /// Whether what is stored holds together; what does not, in words.
+    fn check(&mut self) -> Result<Vec<String>>;
+    /// Work that nobody should have to wait for, after an answer was given.
+    fn after_command(&mut self) -> Result<()>;
+}
+
+/// A whole store.
+pub(crate) trait Parts: Backend + Registry {
+    /// Opens another handle on the same store.
+    fn another(&self) -> Result<Box<dyn Parts>>;
+}

@@ -1,0 +1,188 @@
+//! The life of a transaction over rows: opened, filled, decided, ended.
+
+use crate::model::{
+    Change, EventKind, LockSet, RepoPath, Resource, Ticket, Token, TransactionId, TransactionState,
+};
+use crate::store::data::{Attempt, Decision, NewEvent, NewTransaction, Transaction};
+use crate::store::error::StoreError;
+use crate::store::rows::Rows;
+use crate::store::{rules, verbs};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// Opens a transaction of a task.
+pub(crate) fn open(rows: &mut dyn Rows, new: &NewTransaction) -> Result<Transaction> {
+    let transaction = Transaction {
+        id: new.id,
+        task: new.task.clone(),
+        state: TransactionState::Open,
+        branch: new.branch.clone(),
+        target: new.target.clone(),
+        base: new.base,
+        token: None,
+        reference: None,
+        old: None,
+        new: None,
+        manifest: None,
+        began: rows.now().wall,
+    };
+    rows.put_transaction(&transaction)?;
+    rows.event(&NewEvent {
+        transaction: Some(new.id),
+        ..NewEvent::about(EventKind::TaskBegan, &new.task)
+    })?;
+    Ok(transaction)
+}
+
+fn find(rows: &mut dyn Rows, id: &TransactionId) -> Result<Transaction> {
+    rows.transaction(id)?.ok_or(StoreError::NoTransaction(*id))
+}
+
+/// Reads a transaction and checks that it may go to `to`.
+fn stepping(rows: &mut dyn Rows, id: &TransactionId, to: TransactionState) -> Result<Transaction> {
+    let transaction = find(rows, id)?;
+    transaction.state.step(to).map_err(|step| StoreError::State {
+        transaction: *id,
+        step,
+    })?;
+    Ok(transaction)
+}
+
+/// Records and removes changes, and renews the lease.
+pub(crate) fn edit_changes(
+    rows: &mut dyn Rows,
+    id: &TransactionId,
+    put: &[Change],
+    remove: &[RepoPath],
+) -> Result<Option<bool>> {
+    let transaction = stepping(rows, id, TransactionState::Committing)?;
+    let renewed = verbs::renew(rows, &transaction.task)?;
+    if renewed != Some(true) {
+        return Ok(renewed);
+    }
+    for path in remove {
+        rows.delete_change(id, path)?;
+    }
+    for change in put {
+        rows.put_change(id, change)?;
+    }
+    for (kind, count) in [
+        (EventKind::ChangeUnstaged, remove.len()),
+        (EventKind::ChangeStaged, put.len()),
+    ] {
+        if count > 0 {
+            let details = serde_json::Map::from_iter([("paths".to_owned(), count.into())]);
+            let about = NewEvent::about(kind, &transaction.task);
+            rows.event(&NewEvent {
+                transaction: Some(*id),
+                details,
+                ..about
+            })?;
+        }
+    }
+    Ok(renewed)
+}
+
+/// Begins a commit attempt under the task's newest token.
+pub(crate) fn begin_commit(rows: &mut dyn Rows, id: &TransactionId, attempt: &Attempt) -> Result<Token> {
+    let transaction = stepping(rows, id, TransactionState::Committing)?;
+    let token = rows.task(&transaction.task)?.map(|row| row.token);
+    rows.put_transaction(&Transaction {
+        state: TransactionState::Committing,
+        token,
+        reference: attempt.reference.clone(),
+        old: attempt.old,
+        new: attempt.new,
+        manifest: None,
+        ..transaction
+    })?;
+    token.ok_or_else(|| StoreError::Damaged(format!("the task of transaction {id} does not exist")))
+}
+
+/// The commit point: checks that the token is the newest and that a write lock covers every path, and decides. Answers
+/// whether it did.
+pub(crate) fn decide(rows: &mut dyn Rows, decision: &Decision<'_>) -> Result<bool> {
+    let transaction = stepping(rows, &decision.transaction, TransactionState::Decided)?;
+    let Some(task) = rows.task(&transaction.task)? else {
+        return Ok(false);
+    };
+    if task.lost || task.token != decision.token || transaction.token != Some(decision.token) {
+        return Ok(false);
+    }
+    let held: LockSet = rows
+        .locks_of(&task.id)?
+        .into_iter()
+        .map(|held| held.lock)
+        .collect();
+    if !decision.paths.iter().all(|path| held.covers_write(path)) {
+        return Ok(false);
+    }
+    rows.put_transaction(&Transaction {
+        state: TransactionState::Decided,
+        manifest: Some(decision.manifest),
+        ..transaction
+    })?;
+    rows.event(&NewEvent {
+        transaction: Some(decision.transaction),
+        token: Some(decision.token),
+        ..NewEvent::about(EventKind::TaskDecided, &task.id)
+    })?;
+    Ok(true)
+}
+
+/// Moves a transaction without other consequences. Where it stands already is no step.
+pub(crate) fn advance(rows: &mut dyn Rows, id: &TransactionId, to: TransactionState) -> Result<()> {
+    if find(rows, id)?.state == to {
+        return Ok(());
+    }
+    let transaction = stepping(rows, id, to)?;
+    if to == TransactionState::Open {
+        let about = NewEvent::about(EventKind::TaskAborted, &transaction.task);
+        rows.event(&NewEvent {
+            transaction: Some(*id),
+            ..about
+        })?;
+    }
+    rows.put_transaction(&Transaction {
+        state: to,
+        ..transaction
+    })
+}
+
+/// Ends a transaction with its task and its locks, and serves the queue.
+pub(crate) fn end(rows: &mut dyn Rows, id: &TransactionId, to: TransactionState) -> Result<Vec<Ticket>> {
+    if find(rows, id)?.state == to {
+        return Ok(Vec::new());
+    }
+    let transaction = stepping(rows, id, to)?;
+    let task = transaction.task.clone();
+    let token = rows.task(&task)?.map(|row| row.token);
+    let mut freed: Vec<Resource> = rows
+        .locks_of(&task)?
+        .into_iter()
+        .map(|held| held.lock.resource)
+        .collect();
+    rows.delete_locks_of(&task)?;
+    if to == TransactionState::RolledBack {
+        rows.delete_changes(id)?;
+    }
+    let kind = if to == TransactionState::Done {
+        EventKind::TaskCommitted
+    } else {
+        EventKind::TaskRolledBack
+    };
+    rows.event(&NewEvent {
+        transaction: Some(*id),
+        token,
+        ..NewEvent::about(kind, &task)
+    })?;
+    rows.put_transaction(&Transaction {
+        state: to,
+        ..transaction
+    })?;
+    if let Some(waiter) = rows.waiter_of(&task)? {
+        freed.extend(rules::drop_waiter(rows, &waiter)?);
+    }
+    rules::remove_if_idle(rows, &task)?;
+    rules::hand_off(rows, freed)
+}

@@ -1,0 +1,316 @@
+//! A store whose acts are functions over rows: embedded SQLite and memory.
+
+use crate::model::{
+    Change, Event, EventKind, LockSet, Now, RepoPath, TaskId, Ticket, Token, TransactionId, TransactionState,
+};
+use crate::store::backend::{Backend, LockAndTask, Registry, Stolen, TaskAndLocks, Wake};
+use crate::store::data::{Asker, Attempt, Decision, NewEvent, NewTransaction, Release, Steal, Transaction};
+use crate::store::error::{DecideError, StoreError};
+use crate::store::rows::{Durability, Evidence, Rows, TaskRow, WaiterRow};
+use crate::store::verbs::{self, Acquired, Queue};
+use crate::store::{ending, rules};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// The body of an act.
+pub(crate) type Act<'a> = &'a mut dyn FnMut(&mut dyn Rows) -> Result<()>;
+
+/// Why a write did not happen, or may have happened.
+#[derive(Debug)]
+pub(crate) enum WriteError {
+    /// The act itself refused or failed; nothing is written.
+    Act(StoreError),
+    /// Beginning failed; nothing is written.
+    Begin(StoreError),
+    /// Ending failed: what was written may or may not stand.
+    End(StoreError),
+}
+
+/// Something that runs acts over rows, one at a time.
+pub(crate) trait Engine: Send {
+    /// Runs an act that writes. All of it stands or nothing.
+    fn write(
+        &mut self,
+        now: &Now,
+        durability: Durability,
+        act: Act<'_>,
+    ) -> std::result::Result<(), WriteError>;
+    /// Runs an act that only reads, from one state.
+    fn read(&mut self, now: &Now, act: Act<'_>) -> Result<()>;
+    /// Reads the states that recovery cares about, as cheaply as possible.
+    fn unfinished(&mut self) -> Result<Vec<TransactionId>>;
+    fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>>;
+    fn last_event(&mut self) -> Result<u64>;
+    fn trim_events(&mut self, before_ms: i64) -> Result<usize>;
+    fn check(&mut self) -> Result<Vec<String>>;
+    fn after_command(&mut self) -> Result<()>;
+    /// Connects anew: what the old connection believes may not be true.
+    fn reconnect(&mut self) -> Result<()>;
+}
+
+/// A store over an engine.
+#[derive(Debug)]
+pub(crate) struct Local<E>(pub(crate) E);
+
+impl<E: Engine> Local<E> {
+    fn write<T>(
+        &mut self,
+        now: &Now,
+        durability: Durability,
+        mut act: impl FnMut(&mut dyn Rows) -> Result<T>,
+    ) -> std::result::Result<T, WriteError> {
+        let mut answer = None;
+        self.0.write(now, durability, &mut |rows| {
+            answer = Some(act(rows)?);
+            Ok(())
+        })?;
+        Ok(answer.unwrap_or_else(|| unreachable!("BUG: an act that ended well has answered")))
+    }
+
+    fn normal<T>(&mut self, now: &Now, act: impl FnMut(&mut dyn Rows) -> Result<T>) -> Result<T> {
+        Ok(self.write(now, Durability::Normal, act)?)
+    }
+
+    fn read<T>(&mut self, now: &Now, mut act: impl FnMut(&mut dyn Rows) -> Result<T>) -> Result<T> {
+        let mut answer = None;
+        self.0.read(now, &mut |rows| {
+            answer = Some(act(rows)?);
+            Ok(())
+        })?;
+        Ok(answer.unwrap_or_else(|| unreachable!("BUG: an act that ended well has answered")))
+    }
+}
+
+impl From<WriteError> for StoreError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Act(error) | WriteError::Begin(error) | WriteError::End(error) => error,
+        }
+    }
+}
+
+impl<E: Engine> Backend for Local<E> {
+    fn acquire(
+        &mut self,
+        now: &Now,
+        asker: &Asker,
+        wants: &LockSet,
+        queue: Option<&Queue>,
+        evidence: &Evidence,
+    ) -> Result<Acquired> {
+        self.normal(now, |rows| verbs::acquire(rows, asker, wants, queue, evidence))
+    }
+
+    fn claim(&mut self, now: &Now, ticket: Ticket, evidence: &Evidence) -> Result<Acquired> {
+        self.normal(now, |rows| verbs::claim(rows, ticket, evidence))
+    }
+
+    fn leave(&mut self, now: &Now, ticket: Ticket, evidence: &Evidence) -> Result<Acquired> {
+        self.normal(now, |rows| verbs::leave(rows, ticket, evidence))
+    }
+
+    fn bury(&mut self, now: &Now, ticket: Ticket) -> Result<Wake> {
+        self.normal(now, |rows| verbs::bury(rows, ticket))
+    }
+
+    fn renew(&mut self, now: &Now, task: &TaskId) -> Result<Option<bool>> {
+        self.normal(now, |rows| verbs::renew(rows, task))
+    }
+
+    fn release(
+        &mut self,
+        now: &Now,
+        task: &TaskId,
+        what: &Release,
+    ) -> Result<Option<(Vec<crate::model::Lock>, Wake)>> {
+        self.normal(now, |rows| verbs::release(rows, task, what))
+    }
+
+    fn steal(&mut self, now: &Now, steal: &Steal) -> Result<Stolen> {
+        self.normal(now, |rows| verbs::steal(rows, steal))
+    }
+
+    fn reap(&mut self, now: &Now, evidence: &Evidence) -> Result<(Vec<TaskId>, Wake)> {
+        self.normal(now, |rows| verbs::reap(rows, evidence))
+    }
+
+    fn task(&mut self, now: &Now, task: &TaskId) -> Result<Option<TaskAndLocks>> {
+        self.read(now, |rows| match rows.task(task)? {
+            Some(row) => Ok(Some((row, rows.locks_of(task)?))),
+            None => Ok(None),
+        })
+    }
+
+    fn tasks(&mut self, now: &Now) -> Result<Vec<TaskAndLocks>> {
+        self.read(now, |rows| {
+            let tasks = rows.tasks()?;
+            tasks
+                .into_iter()
+                .map(|row| rows.locks_of(&row.id).map(|locks| (row, locks)))
+                .collect()
+        })
+    }
+
+    fn waiters(&mut self, now: &Now) -> Result<Vec<(WaiterRow, Vec<TaskId>)>> {
+        self.read(now, |rows| {
+            let waiters = rows.waiters()?;
+            let with_blockers = waiters.into_iter().map(|row| {
+                let blockers = rules::blocked_by(rows, &row.task)?;
+                Ok((row, blockers.into_iter().collect()))
+            });
+            with_blockers.collect()
+        })
+    }
+
+    fn overlapping(
+        &mut self,
+        now: &Now,
+        wants: &LockSet,
+        except: Option<&TaskId>,
+    ) -> Result<Vec<LockAndTask>> {
+        self.read(now, |rows| {
+            let mut found = Vec::new();
+            let mut known: std::collections::BTreeMap<TaskId, TaskRow> = std::collections::BTreeMap::new();
+            for row in rows.overlapping(wants, except)? {
+                let task = if let Some(task) = known.get(&row.task) {
+                    task.clone()
+                } else {
+                    let Some(task) = rows.task(&row.task)? else {
+                        continue;
+                    };
+                    known.insert(row.task.clone(), task.clone());
+                    task
+                };
+                found.push((row, task));
+            }
+            Ok(found)
+        })
+    }
+}
+
+impl<E: Engine> Registry for Local<E> {
+    fn open_transaction(&mut self, now: &Now, new: &NewTransaction) -> Result<Transaction> {
+        self.normal(now, |rows| ending::open(rows, new))
+    }
+
+    fn transaction(&mut self, now: &Now, id: &TransactionId) -> Result<Option<Transaction>> {
+        self.read(now, |rows| rows.transaction(id))
+    }
+
+    fn current_transaction(&mut self, now: &Now, task: &TaskId) -> Result<Option<Transaction>> {
+        self.read(now, |rows| rows.current_transaction(task))
+    }
+
+    fn transactions(&mut self, now: &Now) -> Result<Vec<Transaction>> {
+        self.read(now, |rows| rows.transactions())
+    }
+
+    fn unfinished(&mut self, now: &Now) -> Result<Vec<Transaction>> {
+        let ids = self.0.unfinished()?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read(now, |rows| {
+            ids.iter()
+                .filter_map(|id| rows.transaction(id).transpose())
+                .collect()
+        })
+    }
+
+    fn changes(&mut self, now: &Now, id: &TransactionId) -> Result<Vec<Change>> {
+        self.read(now, |rows| rows.changes(id))
+    }
+
+    fn edit_changes(
+        &mut self,
+        now: &Now,
+        id: &TransactionId,
+        put: &[Change],
+        remove: &[RepoPath],
+    ) -> Result<Option<bool>> {
+        self.normal(now, |rows| ending::edit_changes(rows, id, put, remove))
+    }
+
+    fn begin_commit(&mut self, now: &Now, id: &TransactionId, attempt: &Attempt) -> Result<Token> {
+        self.normal(now, |rows| ending::begin_commit(rows, id, attempt))
+    }
+
+    fn decide(&mut self, now: &Now, decision: &Decision<'_>) -> std::result::Result<(), DecideError> {
+        let written = self.write(now, Durability::Full, |rows| ending::decide(rows, decision));
+        let uncertain = match written {
+            Ok(true) => return Ok(()),
+            Ok(false) => return Err(DecideError::Lost),
+            Err(WriteError::Act(error) | WriteError::Begin(error)) => {
+                return Err(DecideError::Undecided(error));
+            }
+            Err(WriteError::End(error)) => error,
+        };
+        // The frames may stand in the log although nobody sees them yet. Only a fresh look counts, and only a durable
+        // `aborting` behind them makes sure that they never come to life.
+        let settled = self
+            .0
+            .reconnect()
+            .and_then(|()| self.transaction(now, &decision.transaction));
+        match settled {
+            Ok(Some(found)) if found.state == TransactionState::Decided => Ok(()),
+            Ok(_) => match self.advance(now, &decision.transaction, TransactionState::Aborting) {
+                Ok(()) => Err(DecideError::Undecided(uncertain)),
+                Err(_) => Err(DecideError::Unknown(uncertain)),
+            },
+            Err(_) => Err(DecideError::Unknown(uncertain)),
+        }
+    }
+
+    fn advance(&mut self, now: &Now, id: &TransactionId, to: TransactionState) -> Result<()> {
+        let durability = match to {
+            TransactionState::Aborting | TransactionState::Conflict => Durability::Full,
+            _ => Durability::Normal,
+        };
+        Ok(self.write(now, durability, |rows| ending::advance(rows, id, to))?)
+    }
+
+    fn end(&mut self, now: &Now, id: &TransactionId, to: TransactionState) -> Result<Wake> {
+        let durability = if to == TransactionState::Done {
+            Durability::Full
+        } else {
+            Durability::Normal
+        };
+        Ok(self.write(now, durability, |rows| ending::end(rows, id, to))?)
+    }
+
+    fn forget(&mut self, now: &Now, id: &TransactionId) -> Result<()> {
+        self.normal(now, |rows| {
+            rows.delete_changes(id)?;
+            rows.delete_transaction(id)
+        })
+    }
+
+    fn record(&mut self, now: &Now, event: &NewEvent) -> Result<()> {
+        self.normal(now, |rows| rows.event(event))
+    }
+
+    fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>> {
+        self.0.events(after, limit)
+    }
+
+    fn last_event(&mut self) -> Result<u64> {
+        self.0.last_event()
+    }
+
+    fn trim_events(&mut self, _now: &Now, before_ms: i64) -> Result<usize> {
+        self.0.trim_events(before_ms)
+    }
+
+    fn check(&mut self) -> Result<Vec<String>> {
+        self.0.check()
+    }
+
+    fn after_command(&mut self) -> Result<()> {
+        self.0.after_command()
+    }
+}
+
+/// Says in the history that a new boot was noticed.
+pub(crate) fn rebooted(rows: &mut dyn Rows) -> Result<()> {
+    rows.event(&NewEvent::of(EventKind::StoreRebooted))
+}
