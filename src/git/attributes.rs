@@ -1,0 +1,182 @@
+//! What git stores for bytes of the working tree, and what it checks out for bytes that are stored.
+
+use std::io::{self, BufRead as _, Read};
+use std::path::Path;
+
+use git2::{AttrCheckFlags, AttrValue, ObjectType};
+
+use crate::git::program::{failed, git, run};
+use crate::git::{Git, GitError, Objects, Result, Source, oid};
+use crate::model::{FileMode, RepoPath, TreeEntry};
+
+/// How the content of a path is converted between the working tree and git.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Conversion {
+    /// Byte for byte.
+    None,
+    /// Line endings or `$Id$`, which libgit2 converts exactly as git does.
+    Lines,
+    /// A program or another encoding, which only git itself converts.
+    Program,
+}
+
+impl Git {
+    /// Tells for each path whether anything is configured that converts its content.
+    pub fn converts(&self, paths: &[RepoPath]) -> Result<Vec<bool>> {
+        paths
+            .iter()
+            .map(|path| self.conversion(path).map(|found| found != Conversion::None))
+            .collect()
+    }
+
+    pub(super) fn conversion(&self, path: &RepoPath) -> Result<Conversion> {
+        let attribute = |name: &str| {
+            let value = self
+                .repository
+                .get_attr_bytes(path.as_path(), name, AttrCheckFlags::FILE_THEN_INDEX);
+            let value = value.map_err(GitError::of("reading attributes"))?;
+            Ok::<_, GitError>(match AttrValue::from_bytes(value) {
+                AttrValue::Unspecified => None,
+                AttrValue::False => Some(false),
+                AttrValue::True | AttrValue::String(_) | AttrValue::Bytes(_) => Some(true),
+            })
+        };
+        if attribute("filter")? == Some(true) || attribute("working-tree-encoding")? == Some(true) {
+            return Ok(Conversion::Program);
+        }
+        let text = attribute("text")?;
+        let lines = text == Some(true)
+            || attribute("eol")? == Some(true)
+            || attribute("ident")? == Some(true)
+            || attribute("crlf")? == Some(true)
+            || (text.is_none() && self.converts_line_endings());
+        Ok(if lines {
+            Conversion::Lines
+        } else {
+            Conversion::None
+        })
+    }
+
+    fn converts_line_endings(&self) -> bool {
+        let setting = self
+            .repository
+            .config()
+            .and_then(|config| config.get_string("core.autocrlf"));
+        setting
+            .is_ok_and(|value| !matches!(value.to_ascii_lowercase().as_str(), "false" | "no" | "off" | "0"))
+    }
+
+    /// Tells what `git add` would store for each of these, without storing anything.
+    pub fn stored_as(&self, items: &[(RepoPath, Source, bool)]) -> Result<Vec<TreeEntry>> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Written into memory, and forgotten with it.
+        let mut objects = Objects::scratch(self)?;
+        items
+            .iter()
+            .map(|(path, source, executable)| objects.blob(path, source, *executable))
+            .collect()
+    }
+
+    /// Runs `git hash-object` for a path whose filter only git itself can run.
+    pub(super) fn hash_object(&self, path: &RepoPath, bytes: &[u8], write: bool) -> Result<git2::Oid> {
+        let name = std::str::from_utf8(path.as_bytes())
+            .map_err(|_| GitError::Answer(format!("{path} has a filter, and its name is not UTF-8")))?;
+        let path_argument = format!("--path={name}");
+        let mut arguments = vec!["hash-object", "--stdin", &path_argument];
+        if write {
+            arguments.push("-w");
+        }
+        let output = self.run(&arguments, bytes)?;
+        let text = String::from_utf8_lossy(&output);
+        git2::Oid::from_str(text.trim()).map_err(GitError::of("hashing a file"))
+    }
+
+    /// Calls `write` with the bytes that git would check out for each item, in order.
+    pub fn checkout_bytes(
+        &self,
+        items: &[(RepoPath, TreeEntry)],
+        write: &mut dyn FnMut(usize, &mut dyn Read) -> io::Result<()>,
+    ) -> Result<()> {
+        let mut filtered = Vec::new();
+        let mut contents: Vec<Option<Vec<u8>>> = vec![None; items.len()];
+        for (index, (path, entry)) in items.iter().enumerate() {
+            if entry.mode != FileMode::Symlink && self.conversion(path)? != Conversion::None {
+                filtered.push(index);
+            }
+        }
+        for (index, bytes) in filtered.iter().zip(self.smudged(items, &filtered)?) {
+            contents[*index] = Some(bytes);
+        }
+        let odb = self.repository.odb().map_err(GitError::of("reading objects"))?;
+        for (index, (path, entry)) in items.iter().enumerate() {
+            let fail = |source| GitError::Io {
+                doing: "writing what git checks out for",
+                path: path.as_path().into(),
+                source,
+            };
+            if let Some(bytes) = contents[index].take() {
+                write(index, &mut bytes.as_slice()).map_err(fail)?;
+            } else {
+                let object = odb.read(oid(entry.id)).map_err(GitError::of("reading a blob"))?;
+                if object.kind() != ObjectType::Blob {
+                    return Err(GitError::Answer(format!("{path} is no blob")));
+                }
+                write(index, &mut object.data()).map_err(fail)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks git for what it checks out for some of `items`, all in one process.
+    fn smudged(&self, items: &[(RepoPath, TreeEntry)], wanted: &[usize]) -> Result<Vec<Vec<u8>>> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut input = Vec::new();
+        for index in wanted {
+            let (path, entry) = &items[*index];
+            input.extend_from_slice(format!("{} ", entry.id).as_bytes());
+            input.extend_from_slice(path.as_bytes());
+            input.push(0);
+        }
+        let arguments = ["cat-file", "--filters", "--batch", "-z"];
+        let output = run(git(self.root()).args(arguments), &input)?;
+        if !output.status.success() {
+            return Err(failed(&arguments, &output));
+        }
+        let mut rest = output.stdout.as_slice();
+        wanted.iter().map(|_| next_object(&mut rest)).collect()
+    }
+}
+
+/// Reads one `<id> blob <size>` answer of `git cat-file --batch`.
+fn next_object(rest: &mut &[u8]) -> Result<Vec<u8>> {
+    let unexpected = || GitError::Answer("git cat-file ended early".to_owned());
+    let mut header = Vec::new();
+    rest.read_until(b'\n', &mut header).map_err(|_| unexpected())?;
+    let header = String::from_utf8_lossy(&header).trim_end().to_owned();
+    let size = header
+        .rsplit(' ')
+        .next()
+        .and_then(|size| size.parse::<usize>().ok());
+    let size = size
+        .filter(|_| header.contains(" blob "))
+        .ok_or(GitError::Answer(header))?;
+    if rest.len() <= size {
+        return Err(unexpected());
+    }
+    let bytes = rest[..size].to_vec();
+    *rest = &rest[size + 1..];
+    Ok(bytes)
+}
+
+/// Reads a file of the working tree or a staged object.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|source| GitError::Io {
+        doing: "reading",
+        path: path.to_owned(),
+        source,
+    })
+}

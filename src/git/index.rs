@@ -1,0 +1,189 @@
+//! Git's index: read to see what the user has staged, and written once per commit for exactly the committed paths.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use git2::{Index, IndexEntry, IndexTime};
+
+use crate::disk;
+use crate::disk::contained::{self, FileKind, Stat};
+use crate::git::{Git, GitError, Result, oid, tree_entry};
+use crate::model::{FileMode, RepoPath, TreeEntry};
+
+/// The bits of an entry's flags that hold its stage.
+const STAGE_SHIFT: u16 = 12;
+const STAGE_MASK: u16 = 0x3000;
+
+/// The index as it was at one moment.
+pub struct IndexView {
+    index: Index,
+    unmerged: Vec<RepoPath>,
+    written_ns: i128,
+    trusts_ctime: bool,
+}
+
+/// How the entry of one path changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexUpdate {
+    /// The path.
+    pub path: RepoPath,
+    /// What the entry has to be for the change to happen.
+    pub before: Option<TreeEntry>,
+    /// What it becomes.
+    pub after: Option<TreeEntry>,
+}
+
+impl Git {
+    /// Reads the index of this working tree.
+    pub fn index(&self) -> Result<IndexView> {
+        let fail = || GitError::of("reading the index");
+        let path = self.index_path();
+        let written_ns = contained::stat(&path)?.map_or(i128::MAX, |stat| stat.mtime_ns);
+        let index = Index::open(&path).map_err(fail())?;
+        let unmerged: BTreeSet<RepoPath> = if index.has_conflicts() {
+            let conflicts = index
+                .iter()
+                .filter(|entry| (entry.flags & STAGE_MASK) >> STAGE_SHIFT != 0);
+            conflicts
+                .filter_map(|entry| RepoPath::new(entry.path).ok())
+                .collect()
+        } else {
+            BTreeSet::new()
+        };
+        let config = self.repository.config().map_err(fail())?;
+        let trusts_ctime = config.get_bool("core.trustctime").unwrap_or(true);
+        Ok(IndexView {
+            index,
+            unmerged: unmerged.into_iter().collect(),
+            written_ns,
+            trusts_ctime,
+        })
+    }
+
+    /// Returns the index of this working tree.
+    pub fn index_path(&self) -> PathBuf {
+        self.git_dir().join("index")
+    }
+
+    /// Returns git's lock on it.
+    pub fn index_lock_path(&self) -> PathBuf {
+        self.git_dir().join("index.lock")
+    }
+
+    /// Writes to `into` the index as it is at this moment with `updates` made. An entry that is no longer what the
+    /// update expects is the user's and stays. Call it under the index lock; the caller syncs and renames.
+    pub fn write_index(&self, into: &Path, updates: &[IndexUpdate]) -> Result<()> {
+        let fail = || GitError::of("writing the index");
+        if contained::stat(&self.index_path())?.is_some() {
+            disk::copy_file(&self.index_path(), into)?;
+        }
+        let mut index = Index::open(into).map_err(fail())?;
+        let fresh: Vec<bool> = updates
+            .iter()
+            .map(|update| entry_of(&index, &update.path) == update.before)
+            .collect();
+        let wanted = || {
+            updates
+                .iter()
+                .zip(&fresh)
+                .filter(|(_, fresh)| **fresh)
+                .map(|(update, _)| update)
+        };
+        for update in wanted().filter(|update| update.after.is_none() && update.before.is_some()) {
+            index.remove(update.path.as_path(), 0).map_err(fail())?;
+        }
+        for update in wanted() {
+            let Some(after) = update.after else { continue };
+            let stat = contained::stat(&self.root().join(update.path.as_path()))?;
+            index
+                .add(&new_entry(&update.path, after, stat.as_ref()))
+                .map_err(fail())?;
+        }
+        index.write().map_err(fail())
+    }
+}
+
+impl IndexView {
+    /// Returns the paths that have conflict entries.
+    pub fn unmerged(&self) -> &[RepoPath] {
+        &self.unmerged
+    }
+
+    /// Returns the entry of a path.
+    pub fn entry(&self, path: &RepoPath) -> Option<TreeEntry> {
+        entry_of(&self.index, path)
+    }
+
+    /// Tells whether the index's numbers prove, by git's own rules, that the file has not been written since.
+    pub fn is_clean_stat(&self, path: &RepoPath, stat: &Stat) -> bool {
+        let Some(entry) = self.index.get_path(path.as_path(), 0) else {
+            return false;
+        };
+        // A file that was written in the same instant as the index proves nothing.
+        if stat.mtime_ns >= self.written_ns {
+            return false;
+        }
+        let executable = stat.mode & 0o100 != 0;
+        let kind_matches = match FileMode::from_bits(entry.mode) {
+            Some(FileMode::Regular) => stat.kind == FileKind::File && !executable,
+            Some(FileMode::Executable) => stat.kind == FileKind::File && executable,
+            Some(FileMode::Symlink) => stat.kind == FileKind::Symlink,
+            _ => false,
+        };
+        let same_time = |time: IndexTime, ns: i128| index_time(ns) == (time.seconds(), time.nanoseconds());
+        kind_matches
+            && entry.file_size == low_bits(stat.size)
+            && entry.ino == low_bits(stat.ino)
+            && same_time(entry.mtime, stat.mtime_ns)
+            && (!self.trusts_ctime || same_time(entry.ctime, stat.ctime_ns))
+    }
+}
+
+fn entry_of(index: &Index, path: &RepoPath) -> Option<TreeEntry> {
+    let entry = index.get_path(path.as_path(), 0)?;
+    tree_entry(entry.mode.cast_signed(), entry.id)
+}
+
+/// Makes an entry with the numbers of the file that stands there now, so that git need not read it again. Without a
+/// file, or with one of another size, git finds out by itself.
+fn new_entry(path: &RepoPath, after: TreeEntry, stat: Option<&Stat>) -> IndexEntry {
+    let time = |ns: Option<i128>| {
+        let (seconds, nanoseconds) = ns.map_or((0, 0), index_time);
+        IndexTime::new(seconds, nanoseconds)
+    };
+    IndexEntry {
+        ctime: time(stat.map(|stat| stat.ctime_ns)),
+        mtime: time(stat.map(|stat| stat.mtime_ns)),
+        dev: stat.map_or(0, |stat| low_bits(stat.dev)),
+        ino: stat.map_or(0, |stat| low_bits(stat.ino)),
+        mode: after.mode.bits(),
+        uid: stat.map_or(0, |stat| stat.uid),
+        gid: stat.map_or(0, |stat| stat.gid),
+        file_size: stat.map_or(0, |stat| low_bits(stat.size)),
+        id: oid(after.id),
+        flags: 0,
+        flags_extended: 0,
+        path: path.as_bytes().to_vec(),
+    }
+}
+
+/// The index keeps the low 32 bits of numbers.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "this is what the index's format says"
+)]
+fn low_bits(number: u64) -> u32 {
+    number as u32
+}
+
+/// Splits nanoseconds since 1970 the way the index keeps them.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "this is what the index's format says"
+)]
+fn index_time(ns: i128) -> (i32, u32) {
+    (
+        ns.div_euclid(1_000_000_000) as i32,
+        ns.rem_euclid(1_000_000_000) as u32,
+    )
+}

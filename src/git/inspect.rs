@@ -1,0 +1,178 @@
+//! Reads commits, trees and the state of the repository. Nothing in here writes.
+
+use std::path::PathBuf;
+
+use git2::{Delta, DiffOptions, ErrorCode, Tree};
+
+use crate::git::{Git, GitError, Result, object_id, oid, system_path, tree_entry};
+use crate::model::{ObjectId, RepoPath, TreeEntry};
+
+/// One path that differs between two trees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeDifference {
+    /// The path.
+    pub path: RepoPath,
+    /// What the old tree has.
+    pub before: Option<TreeEntry>,
+    /// What the new tree has.
+    pub after: Option<TreeEntry>,
+}
+
+impl Git {
+    /// Looks paths up in the tree of a commit, one answer each; a directory counts as nothing. Without a commit there is
+    /// nothing.
+    pub fn entries(&self, commit: Option<ObjectId>, paths: &[RepoPath]) -> Result<Vec<Option<TreeEntry>>> {
+        let Some(commit) = commit else {
+            return Ok(vec![None; paths.len()]);
+        };
+        let tree = self.tree_of(commit)?;
+        paths.iter().map(|path| entry_at(&tree, path)).collect()
+    }
+
+    /// Lists everything that a commit records, by path.
+    pub fn tracked(&self, commit: ObjectId) -> Result<Vec<(RepoPath, TreeEntry)>> {
+        let differences = self.between(None, Some(&self.tree_of(commit)?))?;
+        Ok(differences
+            .into_iter()
+            .filter_map(|found| found.after.map(|after| (found.path, after)))
+            .collect())
+    }
+
+    /// Lists what differs between the trees of two commits, by path. A rename is a deletion and a creation.
+    pub fn difference(&self, old: Option<ObjectId>, new: ObjectId) -> Result<Vec<TreeDifference>> {
+        let old = old.map(|old| self.tree_of(old)).transpose()?;
+        self.between(old.as_ref(), Some(&self.tree_of(new)?))
+    }
+
+    pub(super) fn between(
+        &self,
+        old: Option<&Tree<'_>>,
+        new: Option<&Tree<'_>>,
+    ) -> Result<Vec<TreeDifference>> {
+        let mut options = DiffOptions::new();
+        options.include_typechange(true).ignore_submodules(false);
+        let diff = self
+            .repository
+            .diff_tree_to_tree(old, new, Some(&mut options))
+            .map_err(GitError::of("comparing trees"))?;
+        let mut differences = Vec::with_capacity(diff.deltas().len());
+        for delta in diff.deltas() {
+            let side =
+                |file: &git2::DiffFile<'_>| tree_entry(u32::from(file.mode()).cast_signed(), file.id());
+            let before = side(&delta.old_file()).filter(|_| delta.status() != Delta::Added);
+            let after = side(&delta.new_file()).filter(|_| delta.status() != Delta::Deleted);
+            let bytes = delta
+                .new_file()
+                .path_bytes()
+                .or_else(|| delta.old_file().path_bytes());
+            let path = RepoPath::new(bytes.unwrap_or_default())
+                .map_err(|error| GitError::Answer(format!("a tree holds {error}")))?;
+            differences.push(TreeDifference { path, before, after });
+        }
+        differences.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(merged_by_path(differences))
+    }
+
+    /// Tells whether `ancestor` is `commit` or one of its ancestors.
+    pub fn is_ancestor(&self, ancestor: ObjectId, commit: ObjectId) -> Result<bool> {
+        if ancestor == commit {
+            return Ok(true);
+        }
+        match self.repository.graph_descendant_of(oid(commit), oid(ancestor)) {
+            Ok(answer) => Ok(answer),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(false),
+            Err(error) => Err(GitError::of("walking the history")(error)),
+        }
+    }
+
+    /// Tells whether git ignores an untracked path.
+    pub fn is_ignored(&self, path: &RepoPath) -> Result<bool> {
+        self.repository
+            .status_should_ignore(path.as_path())
+            .map_err(GitError::of("asking for ignore rules"))
+    }
+
+    /// Lists tracked paths with uncommitted changes, staged or not.
+    pub fn uncommitted(&self) -> Result<Vec<RepoPath>> {
+        let output = self.run(
+            &[
+                "status",
+                "--porcelain=v1",
+                "-z",
+                "--no-renames",
+                "--untracked-files=no",
+            ],
+            b"",
+        )?;
+        let lines = output.split(|byte| *byte == 0).filter(|line| line.len() > 3);
+        Ok(lines.filter_map(|line| RepoPath::new(&line[3..]).ok()).collect())
+    }
+
+    /// Names the operation that is under way in this working tree and would be disturbed by a commit.
+    pub fn operation_in_progress(&self) -> Option<&'static str> {
+        use git2::RepositoryState as State;
+        match self.repository.state() {
+            State::Clean | State::Bisect => None,
+            State::Merge => Some("merge"),
+            State::Revert | State::RevertSequence => Some("revert"),
+            State::CherryPick | State::CherryPickSequence => Some("cherry-pick"),
+            State::Rebase | State::RebaseInteractive | State::RebaseMerge => Some("rebase"),
+            State::ApplyMailbox | State::ApplyMailboxOrRebase => Some("patch series (git am)"),
+        }
+    }
+
+    /// Finds another working tree that has `reference` checked out.
+    pub fn checked_out_elsewhere(&self, reference: &str) -> Result<Option<PathBuf>> {
+        let output = self.run(&["worktree", "list", "--porcelain", "-z"], b"")?;
+        let mut current = PathBuf::new();
+        for line in output.split(|byte| *byte == 0) {
+            if let Some(path) = line.strip_prefix(b"worktree ") {
+                system_path(path).clone_into(&mut current);
+            } else if line.strip_prefix(b"branch ") == Some(reference.as_bytes())
+                && current.canonicalize().is_ok_and(|path| path != self.root)
+            {
+                return Ok(Some(current));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) fn tree_of(&self, commit: ObjectId) -> Result<Tree<'_>> {
+        let found = self
+            .repository
+            .find_commit(oid(commit))
+            .and_then(|commit| commit.tree());
+        found.map_err(GitError::of("reading a commit"))
+    }
+}
+
+/// Looks one path up.
+fn entry_at(tree: &Tree<'_>, path: &RepoPath) -> Result<Option<TreeEntry>> {
+    match tree.get_path(path.as_path()) {
+        Ok(entry) => Ok(tree_entry(entry.filemode(), entry.id())),
+        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) => Err(GitError::of("reading a tree")(error)),
+    }
+}
+
+/// A change of type arrives as two differences of one path.
+fn merged_by_path(differences: Vec<TreeDifference>) -> Vec<TreeDifference> {
+    let mut merged: Vec<TreeDifference> = Vec::with_capacity(differences.len());
+    for difference in differences {
+        match merged.last_mut().filter(|last| last.path == difference.path) {
+            Some(last) => {
+                last.before = last.before.or(difference.before);
+                last.after = last.after.or(difference.after);
+            }
+            None => merged.push(difference),
+        }
+    }
+    merged
+}
+
+impl Git {
+    /// Tells where a commit's tree is.
+    pub(super) fn tree_id(&self, commit: ObjectId) -> Result<ObjectId> {
+        Ok(object_id(self.tree_of(commit)?.id()))
+    }
+}

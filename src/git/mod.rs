@@ -1,0 +1,144 @@
+//! Branches, commits, merges, the index, and the hooks: everything that knows git.
+//!
+//! libgit2 does what it does exactly as git does; the git program does the rest (overlapping merges, filters, worktrees).
+//! Repositories of a kind that libgit2 misreads are refused by name before anything else happens, from their
+//! configuration, never by trying.
+
+mod attributes;
+mod branch;
+mod error;
+mod index;
+mod inspect;
+mod merge;
+mod objects;
+mod preflight;
+mod program;
+mod reference;
+mod tree;
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use git2::{ErrorCode, Repository};
+
+pub use error::GitError;
+pub use index::{IndexUpdate, IndexView};
+pub use inspect::TreeDifference;
+pub use merge::{Merge, MergeConflict};
+pub use objects::{NewCommit, Objects, Source};
+pub use reference::{Head, RefFile};
+
+use crate::model::{FileMode, ObjectId, TreeEntry};
+
+type Result<T> = std::result::Result<T, GitError>;
+
+/// One working tree of a repository.
+pub struct Git {
+    repository: Repository,
+    root: PathBuf,
+    main_root: PathBuf,
+}
+
+impl Git {
+    /// Finds the repository that contains `directory`; `None` when there is none. Refuses by name what cannot be handled
+    /// rightly.
+    pub fn open(directory: &Path) -> Result<Option<Self>> {
+        let git_dir = match Repository::discover_path(directory, None::<&Path>) {
+            Ok(path) => path,
+            Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
+            Err(error) => return Err(GitError::of("looking for the repository")(error)),
+        };
+        preflight::refuse_unsupported(&git_dir)?;
+        let repository = Repository::open(&git_dir).map_err(|error| GitError::opening(&git_dir, error))?;
+        let root = workdir(&repository)?;
+        let main_root = if repository.is_worktree() {
+            let main = Repository::open(repository.commondir())
+                .map_err(|error| GitError::opening(repository.commondir(), error))?;
+            workdir(&main)?
+        } else {
+            root.clone()
+        };
+        Ok(Some(Self {
+            repository,
+            root,
+            main_root,
+        }))
+    }
+
+    /// Returns this working tree.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the main working tree, where `.mirror` lies.
+    pub fn main_root(&self) -> &Path {
+        &self.main_root
+    }
+
+    /// Returns git's directory of this working tree: index and `HEAD` are in it.
+    pub fn git_dir(&self) -> &Path {
+        self.repository.path()
+    }
+
+    /// Returns git's directory of all working trees: objects and refs are in it.
+    pub fn common_dir(&self) -> &Path {
+        self.repository.commondir()
+    }
+
+    /// Tells whether names that differ only in case are the same file here.
+    pub fn ignore_case(&self) -> bool {
+        self.flag("core.ignorecase", false)
+    }
+
+    /// Tells whether the exec bit of files means anything here.
+    pub fn file_mode(&self) -> bool {
+        self.flag("core.filemode", true)
+    }
+
+    fn flag(&self, key: &str, default: bool) -> bool {
+        self.repository
+            .config()
+            .and_then(|config| config.get_bool(key))
+            .unwrap_or(default)
+    }
+}
+
+fn workdir(repository: &Repository) -> Result<PathBuf> {
+    let path = repository.workdir().ok_or(GitError::Unsupported {
+        feature: "a bare repository",
+        hint: "use a clone with a working tree",
+    })?;
+    path.canonicalize().map_err(|source| GitError::Io {
+        doing: "resolving",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Turns libgit2's name of an object into ours.
+fn object_id(oid: git2::Oid) -> ObjectId {
+    let mut bytes = [0; 20];
+    let length = oid.as_bytes().len().min(20);
+    bytes[..length].copy_from_slice(&oid.as_bytes()[..length]);
+    ObjectId::from_bytes(bytes)
+}
+
+/// Turns our name of an object into libgit2's.
+fn oid(id: ObjectId) -> git2::Oid {
+    git2::Oid::from_bytes(id.as_bytes())
+        .unwrap_or_else(|error| unreachable!("BUG: twenty bytes are always an object id: {error}"))
+}
+
+/// Reads a mode and a name as an entry; `None` for a directory.
+fn tree_entry(mode: i32, id: git2::Oid) -> Option<TreeEntry> {
+    let mode = FileMode::from_bits(u32::try_from(mode).ok()?)?;
+    Some(TreeEntry {
+        mode,
+        id: object_id(id),
+    })
+}
+
+/// Returns bytes of git as a path for the system.
+fn system_path(bytes: &[u8]) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(bytes))
+}

@@ -1,0 +1,292 @@
+//! New blobs, trees and commits: made in memory, written at the end, as one pack when there are many.
+//!
+//! A loose object costs a file each; one pack costs three syncs whatever it holds.
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use git2::{ObjectType, Repository};
+use sha1::{Digest as _, Sha1};
+
+use crate::git::attributes::{Conversion, read};
+use crate::git::{Git, GitError, Result, object_id, oid};
+use crate::model::{FileMode, ObjectId, RepoPath, TreeEntry};
+
+/// Up to this many new objects are written as loose files: many small packs slow look-ups down.
+const LOOSE_MAX: usize = 8;
+
+/// A file above this size goes straight into the object store instead of through memory, in bytes.
+const IN_MEMORY_BYTES_MAX: u64 = 32 << 20;
+
+/// libgit2 asks the back end with the highest number first; git's own are at 1 and 2.
+const MEMORY_PRIORITY: i32 = 1000;
+
+/// Where the bytes of a blob come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file with the bytes as they are in the working tree.
+    File(PathBuf),
+    /// The bytes as they are in the working tree.
+    Bytes(Vec<u8>),
+    /// The text of a symlink.
+    Symlink(Vec<u8>),
+}
+
+/// A commit to make. Author and committer are the user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCommit {
+    /// Its tree.
+    pub tree: ObjectId,
+    /// Its parents.
+    pub parents: Vec<ObjectId>,
+    /// Its message.
+    pub message: String,
+}
+
+/// Objects that are being made.
+pub struct Objects<'a> {
+    pub(super) git: &'a Git,
+    /// A handle of our own, whose writes stay in memory.
+    pub(super) memory: Repository,
+    new: BTreeSet<git2::Oid>,
+    keep: bool,
+}
+
+impl Git {
+    /// Begins to make objects.
+    pub fn objects(&self) -> Result<Objects<'_>> {
+        Objects::begin(self, true)
+    }
+}
+
+impl<'a> Objects<'a> {
+    /// Begins to make objects that are only looked at.
+    pub(super) fn scratch(git: &'a Git) -> Result<Self> {
+        Self::begin(git, false)
+    }
+
+    fn begin(git: &'a Git, keep: bool) -> Result<Self> {
+        let fail = || GitError::of("preparing new objects");
+        let memory = Repository::open(git.root()).map_err(fail())?;
+        {
+            let odb = memory.odb().map_err(fail())?;
+            // The back end belongs to the object store from here on; the handle on it would only reset it.
+            odb.add_new_mempack_backend(MEMORY_PRIORITY).map_err(fail())?;
+        }
+        Ok(Self {
+            git,
+            memory,
+            new: BTreeSet::new(),
+            keep,
+        })
+    }
+
+    /// Makes the blob that git would store for a path.
+    pub fn blob(&mut self, path: &RepoPath, source: &Source, executable: bool) -> Result<TreeEntry> {
+        let mode = match (source, executable) {
+            (Source::Symlink(_), _) => FileMode::Symlink,
+            (_, true) => FileMode::Executable,
+            (_, false) => FileMode::Regular,
+        };
+        let id = match source {
+            Source::Symlink(text) => self.plain(text)?,
+            Source::Bytes(bytes) => self.converted(path, bytes)?,
+            Source::File(file) => self.file(path, file)?,
+        };
+        Ok(TreeEntry {
+            mode,
+            id: object_id(id),
+        })
+    }
+
+    fn file(&mut self, path: &RepoPath, file: &std::path::Path) -> Result<git2::Oid> {
+        let size = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+        if size > IN_MEMORY_BYTES_MAX && self.git.conversion(path)? == Conversion::None {
+            return if self.keep {
+                self.git
+                    .repository
+                    .blob_path(file)
+                    .map_err(GitError::of("storing a large file"))
+            } else {
+                git2::Oid::hash_file(ObjectType::Blob, file).map_err(GitError::of("hashing a large file"))
+            };
+        }
+        self.converted(path, &read(file)?)
+    }
+
+    fn converted(&mut self, path: &RepoPath, bytes: &[u8]) -> Result<git2::Oid> {
+        match self.git.conversion(path)? {
+            Conversion::None => self.plain(bytes),
+            Conversion::Program => self.git.hash_object(path, bytes, self.keep),
+            Conversion::Lines => {
+                let fail = || GitError::of("converting line endings");
+                let mut writer = self.memory.blob_writer(Some(path.as_path())).map_err(fail())?;
+                writer.write_all(bytes).map_err(|source| GitError::Io {
+                    doing: "converting",
+                    path: path.as_path().into(),
+                    source,
+                })?;
+                let id = writer.commit().map_err(fail())?;
+                self.new.insert(id);
+                Ok(id)
+            }
+        }
+    }
+
+    fn plain(&mut self, bytes: &[u8]) -> Result<git2::Oid> {
+        self.write_object(ObjectType::Blob, bytes)
+    }
+
+    pub(super) fn write_object(&mut self, kind: ObjectType, bytes: &[u8]) -> Result<git2::Oid> {
+        let written = self.memory.odb().and_then(|odb| odb.write(kind, bytes));
+        let id = written.map_err(GitError::of("making an object"))?;
+        self.new.insert(id);
+        Ok(id)
+    }
+
+    pub(super) fn note(&mut self, id: git2::Oid) {
+        self.new.insert(id);
+    }
+
+    /// Makes the tree of `base` with exactly these paths replaced or removed.
+    pub fn commit_tree(
+        &mut self,
+        base: Option<ObjectId>,
+        edits: &[(RepoPath, Option<TreeEntry>)],
+    ) -> Result<ObjectId> {
+        let base = base.map(|base| self.git.tree_id(base)).transpose()?;
+        self.edit_tree(base, edits)
+    }
+
+    /// Makes a commit of the user's.
+    pub fn commit(&mut self, new: &NewCommit) -> Result<ObjectId> {
+        let fail = || GitError::of("making a commit");
+        let (author, committer) = (self.git.author()?, self.git.committer()?);
+        let buffer = {
+            let tree = self.memory.find_tree(oid(new.tree)).map_err(fail())?;
+            let parents = new
+                .parents
+                .iter()
+                .map(|parent| self.memory.find_commit(oid(*parent)));
+            let parents = parents
+                .collect::<std::result::Result<Vec<_>, _>>()
+                .map_err(fail())?;
+            let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
+            let made = self
+                .memory
+                .commit_create_buffer(&author, &committer, &new.message, &tree, &parents);
+            made.map_err(fail())?.to_vec()
+        };
+        Ok(object_id(self.write_object(ObjectType::Commit, &buffer)?))
+    }
+
+    /// Writes what is new into git's object store. Not synced: answers the files and directories that have to be.
+    pub fn write(&mut self) -> Result<Vec<PathBuf>> {
+        let fail = || GitError::of("writing objects");
+        let store = self.git.repository.odb().map_err(fail())?;
+        let missing: Vec<git2::Oid> = std::mem::take(&mut self.new)
+            .into_iter()
+            .filter(|id| !store.exists(*id))
+            .collect();
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        if missing.len() > LOOSE_MAX {
+            return self.write_pack(&missing);
+        }
+        let memory = self.memory.odb().map_err(fail())?;
+        let objects = self.git.common_dir().join("objects");
+        let mut written = vec![objects.clone()];
+        for id in missing {
+            let object = memory.read(id).map_err(fail())?;
+            store.write(object.kind(), object.data()).map_err(fail())?;
+            let name = id.to_string();
+            let directory = objects.join(&name[..2]);
+            written.push(directory.join(&name[2..]));
+            written.push(directory);
+        }
+        Ok(written)
+    }
+
+    /// Writes one pack of exactly these objects, none of them as a difference of another: searching for differences
+    /// costs more than everything else together.
+    fn write_pack(&self, ids: &[git2::Oid]) -> Result<Vec<PathBuf>> {
+        let fail = || GitError::of("writing a pack");
+        let stream = self.pack_stream(ids)?;
+        let store = self.git.repository.odb().map_err(fail())?;
+        let mut writer = store.packwriter().map_err(fail())?;
+        let path = self.git.common_dir().join("objects/pack");
+        writer.write_all(&stream).map_err(|source| GitError::Io {
+            doing: "writing a pack in",
+            path: path.clone(),
+            source,
+        })?;
+        writer.commit().map_err(fail())?;
+        drop(writer);
+        let mut written = vec![path.clone()];
+        let newest = newest_pack(&path)?;
+        written.extend(newest);
+        Ok(written)
+    }
+
+    fn pack_stream(&self, ids: &[git2::Oid]) -> Result<Vec<u8>> {
+        let fail = || GitError::of("reading new objects");
+        let memory = self.memory.odb().map_err(fail())?;
+        let count = u32::try_from(ids.len()).map_err(|_| GitError::Answer("too many objects".to_owned()))?;
+        let mut stream = b"PACK\x00\x00\x00\x02".to_vec();
+        stream.extend_from_slice(&count.to_be_bytes());
+        for id in ids {
+            let object = memory.read(*id).map_err(fail())?;
+            push_header(&mut stream, object.kind(), object.len());
+            let mut encoder = ZlibEncoder::new(stream, Compression::fast());
+            let deflated = encoder.write_all(object.data()).and_then(|()| encoder.finish());
+            stream = deflated.map_err(|source| GitError::Io {
+                doing: "deflating",
+                path: PathBuf::new(),
+                source,
+            })?;
+        }
+        let checksum = Sha1::digest(&stream);
+        stream.extend_from_slice(&checksum);
+        Ok(stream)
+    }
+}
+
+/// Writes an entry's kind and length the way pack files have them: four bits, then seven at a time.
+fn push_header(stream: &mut Vec<u8>, kind: ObjectType, length: usize) {
+    let kind: u8 = match kind {
+        ObjectType::Commit => 1,
+        ObjectType::Tree => 2,
+        ObjectType::Tag => 4,
+        _ => 3,
+    };
+    let low = |value: usize, mask: u8| u8::try_from(value & usize::from(mask)).unwrap_or(0);
+    let mut byte = (kind << 4) | low(length, 0x0f);
+    let mut rest = length >> 4;
+    while rest > 0 {
+        stream.push(byte | 0x80);
+        byte = low(rest, 0x7f);
+        rest >>= 7;
+    }
+    stream.push(byte);
+}
+
+/// Finds the files of the pack that was written last.
+fn newest_pack(directory: &std::path::Path) -> Result<Vec<PathBuf>> {
+    let mut newest: Option<(i128, PathBuf)> = None;
+    for name in crate::disk::list(directory)? {
+        let path = directory.join(name);
+        if path.extension().is_some_and(|extension| extension == "pack")
+            && let Some(stat) = crate::disk::contained::stat(&path)?
+            && newest.as_ref().is_none_or(|(time, _)| stat.ctime_ns > *time)
+        {
+            newest = Some((stat.ctime_ns, path));
+        }
+    }
+    Ok(newest
+        .map(|(_, pack)| vec![pack.with_extension("idx"), pack])
+        .unwrap_or_default())
+}

@@ -1,0 +1,106 @@
+//! The one place that runs the git program.
+//!
+//! Arguments are fixed words, never a user's text in front of `--end-of-options`; what the environment says about other
+//! repositories is removed (it is set inside a hook); no hook runs, nothing is fetched, nobody is asked for a password.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::git::{Git, GitError, Result};
+
+/// What a hook or a user may have set and what would point git elsewhere.
+const REMOVED: [&str; 12] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_LITERAL_PATHSPECS",
+    "GIT_GLOB_PATHSPECS",
+    "GIT_EXTERNAL_DIFF",
+];
+
+/// What every call sets.
+const SETTINGS: [&str; 12] = [
+    "--no-optional-locks",
+    "--literal-pathspecs",
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "gc.auto=0",
+    "-c",
+    "protocol.allow=never",
+    "-c",
+    "core.quotePath=false",
+    "-c",
+    "core.fsmonitor=false",
+];
+
+/// Prepares `git` to run in `directory`.
+pub(super) fn git(directory: &Path) -> Command {
+    let mut command = Command::new("git");
+    command.arg("-C").arg(directory).args(SETTINGS);
+    command
+        .env("LC_ALL", "C")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .env("GIT_OPTIONAL_LOCKS", "0");
+    for name in REMOVED {
+        command.env_remove(name);
+    }
+    command
+}
+
+impl Git {
+    /// Runs git in this working tree, with `input` on its standard input, and answers what it prints. Any status but 0
+    /// is an error.
+    pub(super) fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
+        let output = run(git(&self.root).args(arguments), input)?;
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(failed(arguments, &output))
+        }
+    }
+
+    /// Like [`run`](Self::run), for commands whose status 1 is an answer too.
+    pub(super) fn ask(&self, arguments: &[&str], input: &[u8]) -> Result<(bool, Vec<u8>)> {
+        let output = run(git(&self.root).args(arguments), input)?;
+        match output.status.code() {
+            Some(0) => Ok((true, output.stdout)),
+            Some(1) => Ok((false, output.stdout)),
+            _ => Err(failed(arguments, &output)),
+        }
+    }
+}
+
+/// Runs a prepared command to its end.
+pub(super) fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(GitError::NoProgram)?;
+    let stdin = child.stdin.take();
+    std::thread::scope(|scope| {
+        // A thread of its own: git may answer before it has read everything, and both pipes have an end.
+        let writer = scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
+        let output = child.wait_with_output().map_err(GitError::NoProgram);
+        // A child that does not want its whole input says so by its status.
+        drop(writer.join());
+        output
+    })
+}
+
+/// Says what failed, in git's own words.
+pub(super) fn failed(arguments: &[&str], output: &Output) -> GitError {
+    GitError::Program {
+        command: arguments.first().copied().unwrap_or_default().to_owned(),
+        status: output.status.to_string(),
+        stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    }
+}
