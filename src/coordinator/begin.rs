@@ -1,0 +1,168 @@
+//! `begin`: opens a task with its lock set, all or none, and a transaction to stage into.
+
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::config;
+use crate::coordinator::{Coordinator, Error, Observer, Wanted, resolve};
+use crate::disk;
+use crate::git::{Git, Head};
+use crate::model::{LockSet, ObjectId, RepoPath, TaskId, TransactionId};
+use crate::store::{Asker, NewTask, NewTransaction, Release, Task, Transaction, Wait};
+
+/// What to begin.
+#[derive(Debug, Clone)]
+pub struct BeginRequest {
+    /// The task's name.
+    pub task: TaskId,
+    /// Its lock set.
+    pub wants: Vec<Wanted>,
+    /// Whether to wait for others.
+    pub wait: Wait,
+    /// The lease, in milliseconds; `None` takes the configured one.
+    pub ttl_ms: Option<u64>,
+    /// The process whose life keeps the lease, if any.
+    pub pid: Option<u32>,
+    /// Why, for whoever runs into the locks.
+    pub reason: Option<String>,
+    /// Anything else to keep with the task.
+    pub metadata: Map<String, Value>,
+    /// Whether the changes go through a branch of the task's own.
+    pub branch: BranchChoice,
+    /// The branch to land on; `None` takes the configured one, or the checked-out one.
+    pub into: Option<String>,
+}
+
+/// Whether a task works on a branch of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BranchChoice {
+    /// As the configuration says.
+    Configured,
+    /// No.
+    Never,
+    /// Yes.
+    Always,
+    /// Only when a file of the lock set has uncommitted changes.
+    Dirty,
+}
+
+/// An open task with its transaction.
+#[must_use = "a begun task holds locks"]
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// The task with its locks.
+    pub task: Task,
+    /// Its transaction.
+    pub transaction: Transaction,
+}
+
+/// The branch of a task, and what it starts from.
+struct Branch {
+    name: String,
+    target: String,
+    base: ObjectId,
+}
+
+impl Coordinator {
+    /// Opens a task: its whole lock set or nothing, then a transaction. Holding the locks starts when this returns.
+    pub fn begin(&mut self, request: &BeginRequest, observer: &mut dyn Observer) -> Result<Begun, Error> {
+        let locks = resolve::lock_set(self, &request.wants)?;
+        let owner = self.host.owner(request.pid)?;
+        let task = NewTask {
+            id: request.task.clone(),
+            owner,
+            ttl_ms: request.ttl_ms.unwrap_or(self.config.lock_timeout_ms),
+            max_hold_ms: self.config.max_hold_ms,
+            reason: request.reason.clone(),
+            metadata: request.metadata.clone(),
+        };
+        let id = TransactionId::from_uuid(Uuid::now_v7());
+        // Refused before anything is locked: a branch that cannot be.
+        let branch = self.branch(request, &id, &locks)?;
+        let grant = self.acquire(&Asker::New(task), &locks, request.wait, observer)?;
+        let opened = self.open_with_branch(id, &grant.task, branch);
+        if opened.is_err() {
+            // Best effort: without a transaction the locks are of no use, and the lease would end them anyway.
+            drop(self.store.release(&request.task, &Release::All));
+        }
+        self.store.after_command()?;
+        Ok(Begun {
+            task: grant.task,
+            transaction: opened?,
+        })
+    }
+
+    fn open_with_branch(
+        &mut self,
+        id: TransactionId,
+        task: &Task,
+        branch: Option<Branch>,
+    ) -> Result<Transaction, Error> {
+        let transaction = self.store.open_transaction(&NewTransaction {
+            id,
+            task: task.id.clone(),
+            branch: branch.as_ref().map(|branch| branch.name.clone()),
+            target: branch.as_ref().map(|branch| branch.target.clone()),
+            base: branch.as_ref().map(|branch| branch.base),
+        })?;
+        // The row comes first: a directory or a branch that no row names would be an orphan.
+        disk::create_dir_all(self.layout.transaction(&id).path())?;
+        if let (Some(branch), Some(git)) = (branch, &self.git) {
+            git.set_branch(&branch.name, branch.base)?;
+        }
+        Ok(transaction)
+    }
+
+    fn branch(
+        &self,
+        request: &BeginRequest,
+        id: &TransactionId,
+        locks: &LockSet,
+    ) -> Result<Option<Branch>, Error> {
+        let choice = match (request.branch, self.config.branch) {
+            (BranchChoice::Configured, config::Branch::Never) => BranchChoice::Never,
+            (BranchChoice::Configured, config::Branch::Always) => BranchChoice::Always,
+            (BranchChoice::Configured, config::Branch::Dirty) => BranchChoice::Dirty,
+            (chosen, _) => chosen,
+        };
+        // Only a branch can land on another branch than the one that is checked out.
+        let wanted = request.into.is_some()
+            || match choice {
+                BranchChoice::Always => true,
+                BranchChoice::Dirty => self.has_uncommitted(locks)?,
+                BranchChoice::Never | BranchChoice::Configured => false,
+            };
+        if !wanted {
+            return Ok(None);
+        }
+        let git = self.git.as_ref().ok_or(Error::NeedsGit { what: "A branch" })?;
+        let (target, base) = target(git, request.into.as_deref().or(self.config.target.as_deref()))?;
+        Ok(Some(Branch {
+            name: format!("refs/heads/mirror/{}/{id}", request.task),
+            target,
+            base,
+        }))
+    }
+
+    fn has_uncommitted(&self, locks: &LockSet) -> Result<bool, Error> {
+        let Some(git) = &self.git else { return Ok(false) };
+        let covered = |path: &RepoPath| locks.iter().any(|lock| lock.resource.covers_path(path));
+        Ok(git.uncommitted()?.iter().any(covered))
+    }
+}
+
+/// Finds the branch to land on, and its tip.
+fn target(git: &Git, name: Option<&str>) -> Result<(String, ObjectId), Error> {
+    if let Some(name) = name {
+        return git.resolve_branch(name)?.ok_or_else(|| Error::UnknownBranch {
+            name: name.to_owned(),
+        });
+    }
+    match git.head()? {
+        Head::Branch { name, tip: Some(tip) } => Ok((name, tip)),
+        Head::Branch { name, tip: None } => Err(Error::UnknownBranch { name }),
+        Head::Detached { .. } => Err(Error::Usage(
+            "HEAD is detached: name the branch to land on with --into".to_owned(),
+        )),
+    }
+}

@@ -1,0 +1,223 @@
+//! `commit`: the straight line prepare → decide → apply → finish.
+//!
+//! Each step consumes the value before it, so none can be left out or done twice. Before the decision a failure
+//! leaves OLD, the staged changes and the locks. After it there is only forward: a failure answers `pending`, keeps
+//! the locks, and the next command of anybody completes it.
+
+use crate::coordinator::carry_out::carry_out;
+use crate::coordinator::prepare::{Preparation, Prepared, prepare};
+use crate::coordinator::{Coordinator, Error, MergeKind, Observer, abandon, settle};
+use crate::disk::fault;
+use crate::disk::lock::FileLock;
+use crate::model::{Change, ObjectId, RepoPath, TaskId, Token, TransactionId};
+use crate::store::{DecideError, Decision};
+use crate::workspace::TransactionDirectory;
+use crate::workspace::manifest::Manifest;
+
+/// What to commit and how.
+#[derive(Debug, Clone, Default)]
+pub struct CommitRequest {
+    /// The message: git records the changes as a commit. Without it they stay uncommitted (unless the task has a
+    /// branch, whose commit then gets a plain message).
+    pub message: Option<String>,
+    /// A shell command that must succeed on a copy of the exact result.
+    pub validate: Option<String>,
+}
+
+/// What a commit came to. When it exists, what it says survives power loss.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    /// The task, which no longer exists.
+    pub task: TaskId,
+    /// The transaction.
+    pub transaction: TransactionId,
+    /// Whether anything changed.
+    pub outcome: Outcome,
+    /// The changes.
+    pub changes: Vec<Change>,
+    /// The commit that the target now points to.
+    pub commit: Option<ObjectId>,
+    /// How a branch was merged.
+    pub merge: Option<MergeKind>,
+    /// The task's branch, which is gone again.
+    pub branch: Option<String>,
+    /// The ref that moved.
+    pub target: Option<String>,
+    /// The fencing number under which it was decided.
+    pub token: Token,
+    /// Paths where somebody else's bytes were found while applying; they are in quarantine.
+    pub quarantined: Vec<RepoPath>,
+}
+
+/// Whether a commit changed anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The changes are in.
+    Committed,
+    /// Every staged change was there already; the locks are free again.
+    Nothing,
+}
+
+/// A decided commit: nothing can undo it, and nothing of it is visible yet.
+#[must_use = "a decided commit is carried out at once"]
+struct Decided {
+    prepared: Prepared,
+}
+
+/// A commit that is in the working tree and in git, durably.
+#[must_use = "the receipt is what the user waits for"]
+struct Landed {
+    manifest: Manifest,
+    directory: TransactionDirectory,
+    receipt: Receipt,
+    _commit_lock: FileLock,
+}
+
+impl Coordinator {
+    /// Commits what `task` staged, all of it or nothing, and gives its locks back.
+    ///
+    /// When it returns a receipt, the result survives power loss.
+    pub fn commit(
+        &mut self,
+        task: &TaskId,
+        request: &CommitRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<Receipt, Error> {
+        let transaction = self.open_transaction(task)?;
+        self.require_lease(task)?;
+        // Nobody stages into, drops or commits the same transaction meanwhile.
+        let _own = self.hold(&transaction.id)?;
+        match prepare(self, task, request, observer)? {
+            Preparation::Nothing(plan) => self.commit_nothing(*plan),
+            Preparation::Prepared(prepared) => {
+                let decided = prepared.decide(self)?;
+                let landed = decided.apply(self)?;
+                landed.finish(self, observer)
+            }
+        }
+    }
+
+    fn commit_nothing(&mut self, plan: crate::coordinator::plan::Plan) -> Result<Receipt, Error> {
+        let (task, transaction) = (plan.order.task, plan.order.transaction);
+        settle::roll_back(self, &transaction)?;
+        Ok(Receipt {
+            task: task.id,
+            transaction: transaction.id,
+            outcome: Outcome::Nothing,
+            changes: Vec::new(),
+            commit: None,
+            merge: None,
+            branch: transaction.branch,
+            target: transaction.target,
+            token: task.token,
+            quarantined: Vec::new(),
+        })
+    }
+}
+
+impl Prepared {
+    /// Decides: one durable transaction checks the token and the locks and makes the commit happen.
+    fn decide(self, coordinator: &mut Coordinator) -> Result<Decided, Error> {
+        let paths: Vec<RepoPath> = self
+            .manifest
+            .operations
+            .iter()
+            .map(|operation| operation.path.clone())
+            .collect();
+        let staged: Vec<RepoPath> = self.plan.order.paths();
+        let decision = Decision {
+            transaction: self.manifest.transaction,
+            token: self.manifest.token,
+            manifest: self.digest,
+            paths: if paths.is_empty() { &staged } else { &paths },
+        };
+        fault::point("commit.decide");
+        match coordinator.store.decide(&decision) {
+            Ok(()) => {
+                fault::point("commit.decided");
+                Ok(Decided { prepared: self })
+            }
+            Err(DecideError::Lost) => {
+                let lost = Error::Lost {
+                    task: self.manifest.task.clone(),
+                };
+                Err(abandon::attempt(
+                    coordinator,
+                    &self.manifest,
+                    &self.directory,
+                    lost,
+                ))
+            }
+            Err(DecideError::Undecided(cause)) => Err(abandon::attempt(
+                coordinator,
+                &self.manifest,
+                &self.directory,
+                cause.into(),
+            )),
+            // Nothing may be touched: whether the decision stands is for recovery to find out.
+            Err(DecideError::Unknown(cause)) => Err(Error::Undetermined {
+                transaction: self.manifest.transaction,
+                cause,
+            }),
+        }
+    }
+}
+
+impl Decided {
+    /// Carries the commit out. From here no failure undoes it.
+    fn apply(self, coordinator: &mut Coordinator) -> Result<Landed, Error> {
+        let Prepared {
+            plan,
+            manifest,
+            directory,
+            commit_lock,
+            ..
+        } = self.prepared;
+        let root = coordinator.root.clone();
+        carry_out(coordinator, &root, &manifest, &directory).map_err(|cause| Error::Pending {
+            transaction: manifest.transaction,
+            cause: Box::new(cause),
+        })?;
+        let receipt = Receipt {
+            task: plan.order.task.id,
+            transaction: manifest.transaction,
+            outcome: Outcome::Committed,
+            changes: plan.order.changes,
+            commit: plan.landing.reference.as_ref().map(|reference| reference.new),
+            merge: plan.landing.merge,
+            branch: plan.order.transaction.branch,
+            target: plan.landing.reference.map(|reference| reference.name),
+            token: manifest.token,
+            quarantined: Vec::new(),
+        };
+        Ok(Landed {
+            manifest,
+            directory,
+            receipt,
+            _commit_lock: commit_lock,
+        })
+    }
+}
+
+impl Landed {
+    /// Lets the next commit in, looks for foreign bytes among what was displaced, and tidies up.
+    ///
+    /// Nothing in here can take the commit back, so a failure is a notice and `cleanup` repeats it.
+    fn finish(self, coordinator: &mut Coordinator, observer: &mut dyn Observer) -> Result<Receipt, Error> {
+        let Self {
+            manifest,
+            directory,
+            mut receipt,
+            _commit_lock: commit_lock,
+        } = self;
+        drop(commit_lock);
+        match settle::tidy(coordinator, &manifest, &directory) {
+            Ok(quarantined) => receipt.quarantined = quarantined,
+            Err(error) => observer.notice(&format!(
+                "Tidying up after the commit is left to cleanup: {error}."
+            )),
+        }
+        coordinator.store.after_command()?;
+        Ok(receipt)
+    }
+}

@@ -1,0 +1,386 @@
+//! Why a verb refuses or fails.
+//!
+//! Refusals that the user can act on are variants with data; the faces render them and add what to type next.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::disk::DiskError;
+use crate::git::{GitError, MergeConflict};
+use crate::host::HostError;
+use crate::model::{Conflict, Kind, PathError, RepoPath, ResourceError, TaskId, TransactionId};
+use crate::store::StoreError;
+use crate::workspace::WorkspaceError;
+
+/// Why a verb refuses or fails. Unless the kind is `pending` or `unknown`, nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no `.mirror` here or above.
+    #[error("No .mirror directory here or in any directory above {}", at.display())]
+    NotInitialised {
+        /// Where the search began.
+        at: PathBuf,
+    },
+    /// The task is not known.
+    #[error("There is no task {task}")]
+    UnknownTask {
+        /// The asked-for task.
+        task: TaskId,
+    },
+    /// The task exists already and holds an open transaction.
+    #[error("The task {task} is already open")]
+    AlreadyOpen {
+        /// The task.
+        task: TaskId,
+        /// Its transaction; `None` while it still waits for its first locks.
+        transaction: Option<TransactionId>,
+    },
+    /// The task has no open transaction.
+    #[error("The task {task} has no open transaction")]
+    NoTransaction {
+        /// The task.
+        task: TaskId,
+    },
+    /// Others hold what was asked for.
+    #[error("{}", held_text(conflicts, *waited))]
+    Held {
+        /// What is in the way.
+        conflicts: Vec<Conflict>,
+        /// How long the request waited before its time ran out; `None` when it did not wait.
+        waited: Option<Duration>,
+    },
+    /// Waiting would close a cycle.
+    #[error("Waiting would be a deadlock: {}", cycle_text(cycle))]
+    Deadlock {
+        /// The tasks of the cycle, each waiting for the next, the last for the first.
+        cycle: Vec<TaskId>,
+    },
+    /// The lease was taken by another.
+    #[error("The task {task} lost its locks: its lease ran out and was taken, or was taken by force")]
+    Lost {
+        /// The task.
+        task: TaskId,
+    },
+    /// Paths outside the task's write locks.
+    #[error("The task {task} holds no write lock on {}", path_list(paths))]
+    NotLocked {
+        /// The task.
+        task: TaskId,
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
+    /// Nothing was staged.
+    #[error("The task {task} has staged nothing")]
+    NothingStaged {
+        /// The task.
+        task: TaskId,
+    },
+    /// Paths that no longer hold what they held when the task staged them.
+    #[error("Changed since the task {task} staged it: {}", path_list(paths))]
+    BaseChanged {
+        /// The task.
+        task: TaskId,
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
+    /// The user's own work stands where the commit would write.
+    #[error("{what} in the way: {}", path_list(paths))]
+    InTheWay {
+        /// What is in the way, in words: `Uncommitted changes`, `Untracked files`, `Staged changes`.
+        what: &'static str,
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
+    /// The target moved, and both sides changed the same thing.
+    #[error("Merging {} into {target} conflicts in {}", branch.as_deref().unwrap_or("the changes"), merge_list(conflicts))]
+    MergeConflict {
+        /// The branch that is left for a human.
+        branch: Option<String>,
+        /// The target.
+        target: String,
+        /// What conflicts.
+        conflicts: Vec<MergeConflict>,
+    },
+    /// Git's own lock file is held by somebody else.
+    #[error("Another git process holds {}", path.display())]
+    GitBusy {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A merge, rebase or similar is under way in this working tree.
+    #[error("A {operation} is in progress in this working tree")]
+    OperationInProgress {
+        /// Which.
+        operation: &'static str,
+    },
+    /// The index has conflict entries.
+    #[error("The index has unmerged paths: {}", path_list(paths))]
+    Unmerged {
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
+    /// The target moved between planning and locking it, several times in a row.
+    #[error("{target} moved while the commit was prepared")]
+    TargetMoved {
+        /// The target.
+        target: String,
+    },
+    /// The target is checked out in another working tree.
+    #[error("{target} is checked out in {}", path.display())]
+    TargetElsewhere {
+        /// The target.
+        target: String,
+        /// Where.
+        path: PathBuf,
+    },
+    /// There is no such branch, or it has no commit yet.
+    #[error("There is no branch {name} with a commit")]
+    UnknownBranch {
+        /// What was given.
+        name: String,
+    },
+    /// Something that only a git repository can do was asked for elsewhere.
+    #[error("{what} needs a git repository, and this directory is none")]
+    NeedsGit {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// The validation failed on the exact result.
+    #[error("The validation failed ({status}): {command}")]
+    Rejected {
+        /// The command.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// The end of what it printed.
+        output: String,
+    },
+    /// Staged bytes, or the record of them, are damaged.
+    #[error("{what} of {task} is damaged: {}", path_list(paths))]
+    Damaged {
+        /// The task.
+        task: TaskId,
+        /// What.
+        what: &'static str,
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
+    /// The commit is decided, and something kept it from being applied.
+    #[error("The commit {transaction} is decided, but applying it is pending")]
+    Pending {
+        /// The transaction.
+        transaction: TransactionId,
+        /// What kept it.
+        #[source]
+        cause: Box<Error>,
+    },
+    /// Nobody can say yet whether the commit is decided.
+    #[error("Whether the commit {transaction} is decided is unknown; recovery will settle it")]
+    Undetermined {
+        /// The transaction.
+        transaction: TransactionId,
+        /// What the store said.
+        #[source]
+        cause: StoreError,
+    },
+    /// A decided commit cannot be completed, because somebody forced the target elsewhere.
+    #[error("A decided commit cannot be completed: {reason}")]
+    Stuck {
+        /// The transaction, where the one who reports it knows.
+        transaction: Option<TransactionId>,
+        /// Why.
+        reason: String,
+    },
+    /// Not enough room on the disk.
+    #[error("Not enough space in {}: {needed} bytes needed, {available} free", at.display())]
+    Space {
+        /// Where.
+        at: PathBuf,
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes free.
+        available: u64,
+    },
+    /// A path of a kind that cannot be staged or replaced.
+    #[error("{path} cannot be changed: {reason}")]
+    Unchangeable {
+        /// The path.
+        path: RepoPath,
+        /// Why.
+        reason: String,
+    },
+    /// A diff that does not apply.
+    #[error("The patch does not apply: {reason}")]
+    Patch {
+        /// Git's words.
+        reason: String,
+    },
+    /// A path that leads outside the working tree.
+    #[error("{} is outside the repository {}", path.display(), root.display())]
+    Outside {
+        /// The path as it was typed.
+        path: PathBuf,
+        /// The root.
+        root: PathBuf,
+    },
+    /// A glob that matches no file.
+    #[error("No file matches {pattern}")]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+    },
+    /// An invalid glob.
+    #[error("Invalid pattern {pattern}: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A request that makes no sense as it stands.
+    #[error("{0}")]
+    Usage(String),
+    /// A path that is not inside the repository.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// A name that is no resource.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+    /// A file that the user named could not be read.
+    #[error("Failed to read {}", path.display())]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The host would not say who or when we are.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The store failed or refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Git failed or the repository is of an unsupported kind.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// `.mirror` cannot be used.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// The file system failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+}
+
+impl Error {
+    /// Returns what kind of failure this is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::NotInitialised { .. }
+            | Self::UnknownTask { .. }
+            | Self::AlreadyOpen { .. }
+            | Self::NoTransaction { .. }
+            | Self::NothingStaged { .. }
+            | Self::UnknownBranch { .. }
+            | Self::NeedsGit { .. }
+            | Self::Unchangeable { .. }
+            | Self::Patch { .. }
+            | Self::Outside { .. }
+            | Self::NoMatch { .. }
+            | Self::Pattern { .. }
+            | Self::Usage(_)
+            | Self::Path(_)
+            | Self::Resource(_)
+            | Self::Input { .. } => Kind::Usage,
+            Self::Held { .. } => Kind::Held,
+            Self::Deadlock { .. } => Kind::Deadlock,
+            Self::Lost { .. } => Kind::Lost,
+            Self::NotLocked { .. }
+            | Self::BaseChanged { .. }
+            | Self::InTheWay { .. }
+            | Self::MergeConflict { .. }
+            | Self::OperationInProgress { .. }
+            | Self::Unmerged { .. }
+            | Self::TargetMoved { .. }
+            | Self::TargetElsewhere { .. } => Kind::Conflict,
+            Self::GitBusy { .. } | Self::Space { .. } | Self::Disk(_) | Self::Host(_) => Kind::Failed,
+            Self::Rejected { .. } => Kind::Rejected,
+            Self::Damaged { .. } | Self::Stuck { .. } => Kind::Damaged,
+            Self::Pending { .. } => Kind::Pending,
+            Self::Undetermined { .. } => Kind::Unknown,
+            Self::Store(error) => error.kind(),
+            Self::Git(error) => error.kind(),
+            Self::Workspace(error) => error.kind(),
+        }
+    }
+
+    /// Returns what is in the way, for errors that have it.
+    pub fn conflicts(&self) -> &[Conflict] {
+        match self {
+            Self::Held { conflicts, .. } => conflicts,
+            _ => &[],
+        }
+    }
+
+    /// Returns the paths concerned, for errors that have them.
+    pub fn paths(&self) -> Vec<RepoPath> {
+        match self {
+            Self::NotLocked { paths, .. }
+            | Self::BaseChanged { paths, .. }
+            | Self::InTheWay { paths, .. }
+            | Self::Unmerged { paths }
+            | Self::Damaged { paths, .. } => paths.clone(),
+            Self::MergeConflict { conflicts, .. } => {
+                conflicts.iter().map(|conflict| conflict.path.clone()).collect()
+            }
+            Self::Unchangeable { path, .. } => vec![path.clone()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// How many paths or conflicts a message names before it counts the rest.
+const NAMED_MAX: usize = 5;
+
+fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
+    let total = names.len();
+    let mut text = names.take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+    if total > NAMED_MAX {
+        text = format!("{text} and {} more", total - NAMED_MAX);
+    }
+    text
+}
+
+fn path_list(paths: &[RepoPath]) -> String {
+    listed(paths.iter().map(ToString::to_string))
+}
+
+fn merge_list(conflicts: &[MergeConflict]) -> String {
+    listed(conflicts.iter().map(|conflict| conflict.path.to_string()))
+}
+
+fn cycle_text(cycle: &[TaskId]) -> String {
+    let again = cycle.first().map(ToString::to_string);
+    cycle
+        .iter()
+        .map(ToString::to_string)
+        .chain(again)
+        .collect::<Vec<_>>()
+        .join(" waits for ")
+}
+
+fn held_text(conflicts: &[Conflict], waited: Option<Duration>) -> String {
+    let names = listed(conflicts.iter().map(|conflict| {
+        let act = if conflict.waiting {
+            "is waited for by"
+        } else {
+            "is held by"
+        };
+        format!("{} {act} {}", conflict.resource, conflict.holder.task)
+    }));
+    match waited {
+        None => names,
+        Some(waited) => format!("{names}, still after {:.1} s", waited.as_secs_f64()),
+    }
+}

@@ -1,0 +1,67 @@
+//! Git's own lock files, taken with an identity that is known before they exist.
+//!
+//! Git locks the index and every ref by a file `<name>.lock`. After a kill such a file stays for good, and nobody can
+//! tell whose it is. Ours are hard links to files that lie in the transaction's directory and whose inodes stand in
+//! the manifest: what has that inode is ours and may be removed by recovery, and nothing else ever is.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::coordinator::Error;
+use crate::disk::{self, contained};
+use crate::workspace::manifest::Inode;
+
+/// How long to wait for a git command of the user to finish.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The first pause between two attempts; each is twice as long as the one before, up to the last.
+const PAUSE_FIRST: Duration = Duration::from_millis(2);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// Takes the lock file `lock` by linking `ours` to it. Waits up to five seconds for another git process to let go.
+pub(super) fn take(ours: &Path, inode: Inode, lock: &Path) -> Result<(), Error> {
+    let deadline = Instant::now() + BUSY_WAIT_MAX;
+    let mut pause = PAUSE_FIRST;
+    loop {
+        match disk::hard_link(ours, lock) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_already_there() => {}
+            Err(error) => return Err(error.into()),
+        }
+        if is_ours(ours, inode, lock)? {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::GitBusy {
+                path: lock.to_owned(),
+            });
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+/// Tells whether the lock file is ours: the same object as our file, which is still the one of the manifest.
+///
+/// The second half matters. An inode number is free again as soon as our file is gone, and git's next lock file may
+/// get it.
+fn is_ours(ours: &Path, inode: Inode, lock: &Path) -> Result<bool, Error> {
+    let names = |path: &Path| -> Result<bool, Error> {
+        let stat = contained::stat(path)?;
+        Ok(stat.is_some_and(|stat| {
+            Inode {
+                dev: stat.dev,
+                ino: stat.ino,
+            } == inode
+        }))
+    };
+    Ok(names(ours)? && names(lock)?)
+}
+
+/// Removes the lock file if it is ours.
+pub(super) fn release(ours: &Path, inode: Inode, lock: &Path) -> Result<(), Error> {
+    if is_ours(ours, inode, lock)? {
+        disk::remove_file(lock)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! `lock`, `unlock`, `renew`: a task's lock set grows, shrinks, stays alive.
+
+use std::ffi::OsString;
+use std::time::Instant;
+
+use crate::coordinator::{Coordinator, Error, Observer, resolve};
+use crate::model::{Conflict, Lock, LockSet, Mode, Resource, TaskId};
+use crate::store::{AcquireError, Asker, Grant, Release, Steal, Task, Wait};
+
+/// One thing to lock, as the user typed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// What.
+    pub what: WantedKind,
+    /// Shared or exclusive.
+    pub mode: Mode,
+}
+
+/// What a wanted thing is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WantedKind {
+    /// A file, a directory (ends in a slash or is one) or a glob, relative to where the user stands.
+    Path(OsString),
+    /// A service, such as `database` or `database:5432`.
+    Service(String),
+}
+
+/// What to add to a task's lock set.
+#[derive(Debug, Clone)]
+pub struct LockRequest {
+    /// What is wanted. Nothing at all means: win back the write locks on what is staged.
+    pub wants: Vec<Wanted>,
+    /// Whether to wait for others.
+    pub wait: Wait,
+}
+
+/// Whose locks to take by force, and why.
+#[derive(Debug, Clone)]
+pub struct ForceUnlock {
+    /// Take them from this task only.
+    pub from: Option<TaskId>,
+    /// Take only these; nothing at all means everything that `from` holds.
+    pub wants: Vec<Wanted>,
+    /// Who does it, for the history.
+    pub by: String,
+    /// Why, for the history.
+    pub reason: String,
+}
+
+impl Coordinator {
+    /// Adds to the lock set of `task`: all of it or nothing. A task whose lease was lost may win its locks back here.
+    pub fn lock(
+        &mut self,
+        task: &TaskId,
+        request: &LockRequest,
+        observer: &mut dyn Observer,
+    ) -> Result<Task, Error> {
+        let wants = if request.wants.is_empty() {
+            self.staged_paths(task)?
+        } else {
+            resolve::lock_set(self, &request.wants)?
+        };
+        let grant = self.acquire(&Asker::Task(task.clone()), &wants, request.wait, observer)?;
+        self.store.after_command()?;
+        Ok(grant.task)
+    }
+
+    /// Gives back `wants`, or everything when nothing is named. Staged changes stay with the task.
+    pub fn unlock(&mut self, task: &TaskId, wants: &[Wanted]) -> Result<Vec<Lock>, Error> {
+        let what = if wants.is_empty() {
+            Release::All
+        } else {
+            Release::Some(
+                resolve::lock_set(self, wants)?
+                    .iter()
+                    .map(|lock| lock.resource)
+                    .collect(),
+            )
+        };
+        let released = self
+            .store
+            .release(task, &what)
+            .map_err(|error| Error::of_lease(error, task))?;
+        self.store.after_command()?;
+        Ok(released)
+    }
+
+    /// Takes locks from their holders by force. Their tokens are dead at once, the waiters are served, and the history
+    /// says who did it and why. A commit that is decided is completed instead.
+    pub fn force_unlock(&mut self, request: &ForceUnlock) -> Result<Vec<Conflict>, Error> {
+        if request.from.is_none() && request.wants.is_empty() {
+            return Err(Error::Usage(
+                "Name a task or a path to unlock by force".to_owned(),
+            ));
+        }
+        let resources: Vec<Resource> = resolve::lock_set(self, &request.wants)?
+            .iter()
+            .map(|lock| lock.resource)
+            .collect();
+        let stolen = self.store.steal(&Steal {
+            from: request.from.clone(),
+            resources,
+            by: request.by.clone(),
+            reason: request.reason.clone(),
+        })?;
+        self.store.after_command()?;
+        Ok(stolen)
+    }
+
+    /// Extends the lease of `task` to its full length from now.
+    pub fn renew(&mut self, task: &TaskId) -> Result<Task, Error> {
+        let task = self.require_lease(task)?;
+        self.store.after_command()?;
+        Ok(task)
+    }
+
+    /// Acquires, and turns the store's refusals into words for people.
+    pub(super) fn acquire(
+        &mut self,
+        who: &Asker,
+        wants: &LockSet,
+        wait: Wait,
+        observer: &mut dyn Observer,
+    ) -> Result<Grant, Error> {
+        let began = Instant::now();
+        let grant = self
+            .store
+            .acquire(who, wants, wait, &mut |conflicts| observer.waiting(conflicts));
+        grant.map_err(|error| match error {
+            AcquireError::Held { conflicts } => Error::Held {
+                conflicts,
+                waited: None,
+            },
+            AcquireError::TimedOut { conflicts } => Error::Held {
+                conflicts,
+                waited: Some(began.elapsed()),
+            },
+            AcquireError::Deadlock { cycle } => Error::Deadlock { cycle },
+            AcquireError::UnknownTask { task } => Error::UnknownTask { task },
+            AcquireError::TaskExists { task, transaction } => Error::AlreadyOpen { task, transaction },
+            AcquireError::Store(error) => Error::Store(error),
+        })
+    }
+
+    fn staged_paths(&mut self, task: &TaskId) -> Result<LockSet, Error> {
+        let transaction = self.open_transaction(task)?;
+        let changes = self.store.changes(&transaction.id)?;
+        if changes.is_empty() {
+            return Err(Error::Usage("Name what to lock with -w, -r or -s".to_owned()));
+        }
+        let locks = changes.into_iter().map(|change| Lock {
+            resource: Resource::File(change.path),
+            mode: Mode::Write,
+        });
+        Ok(locks.collect())
+    }
+}

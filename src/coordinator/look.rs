@@ -1,0 +1,113 @@
+//! Looks at the paths that a commit would write, and refuses what cannot or must not be replaced.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::coordinator::Error;
+use crate::disk::contained::Root;
+use crate::disk::walk;
+use crate::model::{Change, RepoPath, TaskId};
+use crate::workspace::present::{self, Present};
+
+/// One path together with what it holds now.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) path: RepoPath,
+    pub(super) present: Present,
+}
+
+/// Looks at `paths`, of which `deleted` are going away in the same transaction.
+pub(super) fn look(
+    root: &Root,
+    paths: &[RepoPath],
+    deleted: &BTreeSet<RepoPath>,
+) -> Result<Vec<Seen>, Error> {
+    let mut nested = NestedRepositories {
+        root,
+        known: BTreeMap::new(),
+    };
+    let mut seen = Vec::with_capacity(paths.len());
+    for path in paths {
+        nested.refuse(path)?;
+        // A file or a symlink that the same transaction deletes may stand where a directory shall be.
+        let present = if path.ancestors().any(|above| deleted.contains(&above)) {
+            Present::nothing()
+        } else {
+            present::look(root, path)?
+        };
+        if let Some(reason) = present.fault(root.device()) {
+            return Err(Error::Unchangeable {
+                path: path.clone(),
+                reason: reason.to_owned(),
+            });
+        }
+        seen.push(Seen {
+            path: path.clone(),
+            present,
+        });
+    }
+    directories_give_way(root, &seen, deleted)?;
+    Ok(seen)
+}
+
+/// Compares what the paths hold with the bases that the task recorded.
+pub(super) fn compare_bases(task: &TaskId, seen: &[Seen], changes: &[Change]) -> Result<(), Error> {
+    let moved = seen.iter().zip(changes).filter(|(found, change)| {
+        debug_assert_eq!(found.path, change.path);
+        // A directory that gives way has no entry, and neither has the base of the file that takes its name.
+        found.present.entry() != change.base
+    });
+    let paths: Vec<RepoPath> = moved.map(|(found, _)| found.path.clone()).collect();
+    if paths.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::BaseChanged {
+            task: task.clone(),
+            paths,
+        })
+    }
+}
+
+/// Knows which directories belong to another repository below this one: their files are not ours.
+struct NestedRepositories<'a> {
+    root: &'a Root,
+    known: BTreeMap<RepoPath, bool>,
+}
+
+impl NestedRepositories<'_> {
+    fn refuse(&mut self, path: &RepoPath) -> Result<(), Error> {
+        for directory in path.ancestors() {
+            let is_nested = if let Some(known) = self.known.get(&directory) {
+                *known
+            } else {
+                let is_nested = self.root.contains_repository(&directory)?;
+                self.known.insert(directory.clone(), is_nested);
+                is_nested
+            };
+            if is_nested {
+                let reason = format!("{directory} is a git repository of its own");
+                return Err(Error::Unchangeable {
+                    path: path.clone(),
+                    reason,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A directory may only give way to a file when the same transaction deletes everything in it.
+fn directories_give_way(root: &Root, seen: &[Seen], deleted: &BTreeSet<RepoPath>) -> Result<(), Error> {
+    let mut in_the_way = Vec::new();
+    for Seen { path, .. } in seen.iter().filter(|seen| seen.present.is_directory()) {
+        let inside = walk::files_below(root.path(), path)?;
+        in_the_way.extend(inside.into_iter().filter(|path| !deleted.contains(path)));
+    }
+    if in_the_way.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::InTheWay {
+            what: "Other files",
+            paths: in_the_way,
+        })
+    }
+}

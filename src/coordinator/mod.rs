@@ -1,0 +1,137 @@
+//! The verbs, one file each. This is the only floor where locks, files and git meet.
+//!
+//! Read them in this order: [`begin`] and [`lock`] acquire, [`stage`] collects, [`commit`] prepares, decides, applies
+//! and finishes, [`rollback`] drops, [`recover`] ends what a crash left. Every verb starts from an opened
+//! [`Coordinator`], and opening recovers.
+
+mod abandon;
+mod begin;
+mod carry_out;
+mod clean;
+mod commit;
+mod error;
+mod fit;
+mod git_lock;
+mod lock;
+mod look;
+mod merge;
+mod observer;
+mod open;
+mod plan;
+mod prepare;
+mod record;
+mod recover;
+mod resolve;
+mod rollback;
+mod settle;
+mod validate;
+
+pub use begin::{BeginRequest, Begun, BranchChoice};
+pub use commit::{CommitRequest, Outcome, Receipt};
+pub use error::Error;
+pub use lock::{ForceUnlock, LockRequest, Wanted, WantedKind};
+pub use observer::{Observer, Silent};
+pub use open::{InitOptions, Initialised};
+pub use plan::MergeKind;
+pub use recover::Recovered;
+pub use rollback::RolledBack;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::disk::contained::Root;
+use crate::disk::lock::FileLock;
+use crate::git::Git;
+use crate::host::Host;
+use crate::model::{TaskId, TransactionId};
+use crate::store::{LeaseError, Store, Transaction};
+use crate::workspace::Layout;
+use crate::workspace::manifest::Manifest;
+use crate::workspace::slots::Slots;
+
+/// One opened repository: what every verb works on.
+pub struct Coordinator {
+    /// The names in `.mirror`.
+    layout: Layout,
+    /// Who holds what.
+    store: Store,
+    /// The git repository, if the directory is one.
+    git: Option<Git>,
+    /// The working tree that paths are relative to.
+    root: Root,
+    /// Where the user stands, for paths that are typed.
+    current_directory: PathBuf,
+    config: Config,
+    host: Arc<dyn Host>,
+}
+
+impl Coordinator {
+    /// Returns the root that all paths are relative to.
+    pub fn root(&self) -> &std::path::Path {
+        self.root.path()
+    }
+
+    /// Returns the settings in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Takes the lock under which commits are applied and crashes are recovered. Waits for whoever holds it.
+    fn lock_commits(&self) -> Result<FileLock, Error> {
+        Ok(FileLock::acquire(&self.layout.commit_lock())?)
+    }
+
+    /// Takes the commit lock if nobody holds it.
+    fn try_lock_commits(&self) -> Result<Option<FileLock>, Error> {
+        Ok(FileLock::try_acquire(&self.layout.commit_lock())?)
+    }
+
+    /// Keeps other processes from staging into, committing or dropping the same transaction.
+    fn hold(&self, transaction: &TransactionId) -> Result<FileLock, Error> {
+        let directory = self.layout.transaction(transaction);
+        crate::disk::create_dir_all(directory.path())?;
+        Ok(FileLock::acquire(&directory.own_lock())?)
+    }
+
+    /// Opens the slots of a transaction.
+    fn slots(&self, transaction: &TransactionId) -> Result<Slots, Error> {
+        Ok(Slots::open(self.layout.transaction(transaction).path())?)
+    }
+
+    /// Returns the open transaction of a task.
+    fn open_transaction(&mut self, task: &TaskId) -> Result<Transaction, Error> {
+        match self.store.current_transaction(task)? {
+            Some(transaction) => Ok(transaction),
+            None if self.store.task(task)?.is_some() => Err(Error::NoTransaction { task: task.clone() }),
+            None => Err(Error::UnknownTask { task: task.clone() }),
+        }
+    }
+
+    /// Renews the lease; refuses when it was taken by another.
+    fn require_lease(&mut self, task: &TaskId) -> Result<crate::store::Task, Error> {
+        self.store
+            .renew(task)
+            .map_err(|error| Error::of_lease(error, task))
+    }
+
+    /// Returns the git repository that a manifest's working tree belongs to, which need not be the one the current
+    /// command was started in: linked worktrees share one `.mirror`.
+    fn git_of(&self, manifest: &Manifest) -> Result<Option<Git>, Error> {
+        if self.git.is_none() {
+            return Ok(None);
+        }
+        Ok(Git::open(manifest.root.as_path())?)
+    }
+}
+
+impl Error {
+    /// Turns what the store says of a lease into words about the task.
+    fn of_lease(error: LeaseError, task: &TaskId) -> Self {
+        match error {
+            LeaseError::Unknown => Self::UnknownTask { task: task.clone() },
+            LeaseError::Lost => Self::Lost { task: task.clone() },
+            LeaseError::Store(error) => Self::Store(error),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Who is told while a verb works: the library itself never prints.
+
+use crate::model::Conflict;
+
+/// Told about waits, progress and things worth a word. Every method may be left as it is.
+pub trait Observer {
+    /// The request has to wait for `conflicts`. Called once per change of what is in the way.
+    fn waiting(&mut self, conflicts: &[Conflict]) {
+        let _ = conflicts;
+    }
+
+    /// `done` of `total` parts of `step` are finished.
+    fn progress(&mut self, step: &str, done: u64, total: u64) {
+        let _ = (step, done, total);
+    }
+
+    /// Something that the user should know although the verb goes on.
+    fn notice(&mut self, text: &str) {
+        let _ = text;
+    }
+}
+
+/// Hears everything and says nothing.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Silent;
+
+impl Observer for Silent {}

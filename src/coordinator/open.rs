@@ -1,0 +1,94 @@
+//! `init`, and opening what `init` made.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::coordinator::{Coordinator, Error, Observer};
+use crate::disk::contained::Root;
+use crate::git::Git;
+use crate::host::Host;
+use crate::store::{Place, Store};
+use crate::workspace::Layout;
+
+/// How to set up a repository.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InitOptions {}
+
+/// What `init` did.
+#[derive(Debug, Clone)]
+pub struct Initialised {
+    /// The root of the main working tree, or the directory itself where there is no git.
+    pub root: PathBuf,
+    /// Its `.mirror`.
+    pub directory: PathBuf,
+    /// Whether `.mirror` is new.
+    pub created: bool,
+    /// Whether this is a git repository.
+    pub git: bool,
+}
+
+impl Coordinator {
+    /// Sets up `.mirror` for the repository that contains `at`, or for the directory `at` where there is no git. Doing it
+    /// again is harmless, and completes what a crash interrupted.
+    pub fn init(at: &Path, _options: &InitOptions, host: Arc<dyn Host>) -> Result<Initialised, Error> {
+        let git = Git::open(at)?;
+        let root = git
+            .as_ref()
+            .map_or_else(|| at.to_owned(), |git| git.main_root().to_owned());
+        let (layout, created) = Layout::create(&root)?;
+        if let Some(git) = &git {
+            git.exclude(".mirror")?;
+        }
+        Store::create(&place(&layout), host)?;
+        Ok(Initialised {
+            root,
+            directory: layout.directory().to_owned(),
+            created,
+            git: git.is_some(),
+        })
+    }
+
+    /// Opens the repository that contains `at`, and recovers what a crash left in it.
+    pub fn open(
+        at: &Path,
+        config: Config,
+        host: Arc<dyn Host>,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, Error> {
+        let git = Git::open(at)?;
+        let (layout, root) = if let Some(git) = &git {
+            (Layout::open(git.main_root())?, git.root().to_owned())
+        } else {
+            let layout = Layout::discover(at)?;
+            let root = layout
+                .as_ref()
+                .map(|layout| layout.root().to_owned())
+                .unwrap_or_default();
+            (layout, root)
+        };
+        let layout = layout.ok_or_else(|| Error::NotInitialised { at: at.to_owned() })?;
+        let store = Store::open(&place(&layout), Arc::clone(&host))?;
+        let root = Root::open(&root)?;
+        let mut coordinator = Self {
+            layout,
+            store,
+            git,
+            root,
+            current_directory: at.to_owned(),
+            config,
+            host,
+        };
+        coordinator.recover_if_needed(observer)?;
+        Ok(coordinator)
+    }
+}
+
+/// Tells the store where it lies.
+fn place(layout: &Layout) -> Place {
+    Place {
+        registry: layout.registry(),
+        door: layout.door_lock(),
+        wake: layout.wake(),
+    }
+}

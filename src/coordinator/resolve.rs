@@ -1,0 +1,288 @@
+//! Turns what users type into resources.
+//!
+//! The same file gives the same lock however it is written: from a subdirectory, as an absolute path, through a
+//! symlinked directory. Containing directories are therefore resolved as the kernel would resolve them; the last
+//! component is not, since a symlink is a file of its own. Nothing outside the working tree can be named.
+//! Names that do not exist yet are as good as others.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::config::Directories;
+use crate::coordinator::{Coordinator, Error, Wanted, WantedKind};
+use crate::disk::expand::{ExpandError, expand};
+use crate::git::Git;
+use crate::model::{Depth, Lock, LockSet, PathError, RepoPath, Resource, ServiceName};
+
+/// The characters that make a pattern of a name.
+const GLOB_CHARACTERS: &[u8] = b"*?[{";
+
+/// Resolves everything that was typed into one lock set.
+pub(super) fn lock_set(coordinator: &Coordinator, wants: &[Wanted]) -> Result<LockSet, Error> {
+    let resolver = Resolver::new(coordinator);
+    let mut locks = LockSet::new();
+    for wanted in wants {
+        let resources = match &wanted.what {
+            WantedKind::Path(typed) => resolver.resources(typed)?,
+            WantedKind::Service(name) => vec![service(name)?],
+        };
+        for resource in resources {
+            locks.insert(Lock {
+                resource,
+                mode: wanted.mode,
+            });
+        }
+    }
+    Ok(locks)
+}
+
+/// Resolves one typed path, directory or pattern. A pattern gives as many resources as it matches files.
+pub(super) fn resources(coordinator: &Coordinator, typed: &OsStr) -> Result<Vec<Resource>, Error> {
+    Resolver::new(coordinator).resources(typed)
+}
+
+/// Resolves the name of one file, in the case in which it was typed.
+pub(super) fn file(coordinator: &Coordinator, typed: &OsStr) -> Result<RepoPath, Error> {
+    match Resolver::new(coordinator).name(typed)? {
+        Name { path: Some(path), .. } => Ok(path),
+        Name { path: None, .. } => Err(PathError {
+            path: typed.as_bytes().to_vec(),
+            reason: "it is the root of the repository",
+        }
+        .into()),
+    }
+}
+
+/// Tells whether names that differ only in case are one name here.
+pub(super) fn folds(coordinator: &Coordinator) -> bool {
+    coordinator.git.as_ref().is_some_and(Git::ignore_case)
+}
+
+fn service(name: &str) -> Result<Resource, Error> {
+    Ok(Resource::Service(ServiceName::new(name)?))
+}
+
+/// A name inside the working tree; without a path it is the root itself.
+struct Name {
+    path: Option<RepoPath>,
+    is_directory: bool,
+}
+
+struct Resolver<'a> {
+    /// Free of symlinks.
+    root: &'a Path,
+    current_directory: &'a Path,
+    fold: bool,
+    directories: &'a Directories,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(coordinator: &'a Coordinator) -> Self {
+        Self {
+            root: coordinator.root.path(),
+            current_directory: &coordinator.current_directory,
+            fold: folds(coordinator),
+            directories: &coordinator.config.directories,
+        }
+    }
+
+    fn resources(&self, typed: &OsStr) -> Result<Vec<Resource>, Error> {
+        // What `status` shows can be typed as it stands: it is relative to the root.
+        if let Some(name) = strip_prefix(typed, b"service:") {
+            return Ok(vec![service(&name.to_string_lossy())?]);
+        }
+        if let Some(path) = strip_prefix(typed, b"file:").or_else(|| strip_prefix(typed, b"dir:")) {
+            return self.at(self.root).resources(path);
+        }
+        if !is_pattern(typed) {
+            return Ok(vec![self.resource(self.name(typed)?)]);
+        }
+        // A file that really has such a name comes first.
+        if let Ok(name) = self.name(typed)
+            && self.exists(&name)
+        {
+            return Ok(vec![self.resource(name)]);
+        }
+        match without_escapes(typed) {
+            Some(plain) => Ok(vec![self.resource(self.name(&plain)?)]),
+            None => self.expand(typed),
+        }
+    }
+
+    fn at<'b>(&'b self, current_directory: &'b Path) -> Resolver<'b> {
+        Resolver {
+            current_directory,
+            ..*self
+        }
+    }
+
+    fn resource(&self, name: Name) -> Resource {
+        let path = name.path.map(|path| if self.fold { path.folded() } else { path });
+        match path {
+            Some(path) if !name.is_directory => Resource::File(path),
+            directory if self.directories.recursive_default => {
+                Resource::Directory(directory, Depth::Recursive)
+            }
+            directory => Resource::Directory(directory, Depth::Children),
+        }
+    }
+
+    /// Finds the name that `typed` means, whether or not anything has it.
+    fn name(&self, typed: &OsStr) -> Result<Name, Error> {
+        if typed.is_empty() {
+            return Err(PathError {
+                path: Vec::new(),
+                reason: "it is empty",
+            }
+            .into());
+        }
+        let full = self.current_directory.join(typed);
+        let (directory, last) = split_last(&full);
+        let mut full = physical(&directory)?;
+        if !last.is_empty() {
+            full.push(&last);
+        }
+        let Ok(relative) = full.strip_prefix(self.root) else {
+            return Err(Error::Outside {
+                path: typed.into(),
+                root: self.root.to_owned(),
+            });
+        };
+        if relative.as_os_str().is_empty() {
+            return Ok(Name {
+                path: None,
+                is_directory: true,
+            });
+        }
+        let path = RepoPath::new(relative.as_os_str().as_bytes()).map_err(|error| PathError {
+            path: typed.as_bytes().to_vec(),
+            reason: error.reason,
+        })?;
+        let is_directory = last.is_empty() || full.symlink_metadata().is_ok_and(|metadata| metadata.is_dir());
+        Ok(Name {
+            path: Some(path),
+            is_directory,
+        })
+    }
+
+    fn exists(&self, name: &Name) -> bool {
+        let path = name.path.as_ref();
+        path.is_none_or(|path| self.root.join(path.as_path()).symlink_metadata().is_ok())
+    }
+
+    /// Expands a pattern to the files that match it today, below the directory that its plain beginning names.
+    fn expand(&self, typed: &OsStr) -> Result<Vec<Resource>, Error> {
+        let pattern = || typed.to_string_lossy().into_owned();
+        let bytes = typed.as_bytes();
+        let first = bytes.iter().position(|byte| GLOB_CHARACTERS.contains(byte));
+        let slash = first.and_then(|first| bytes[..first].iter().rposition(|byte| *byte == b'/'));
+        let (directory, rest) = bytes.split_at(slash.map_or(0, |slash| slash + 1));
+        let directory = match directory {
+            b"" => OsStr::new("."),
+            plain => OsStr::from_bytes(plain),
+        };
+        let below = self.name(directory)?.path;
+        let rest = std::str::from_utf8(rest).map_err(|_| Error::Pattern {
+            pattern: pattern(),
+            reason: "it is not UTF-8".to_owned(),
+        })?;
+        let files =
+            expand(self.root, below.as_ref(), rest, &self.directories.ignore_patterns).map_err(|error| {
+                match error {
+                    ExpandError::Disk(error) => Error::Disk(error),
+                    other => Error::Pattern {
+                        pattern: pattern(),
+                        reason: other.to_string(),
+                    },
+                }
+            })?;
+        if files.is_empty() {
+            return Err(Error::NoMatch { pattern: pattern() });
+        }
+        let files = files.into_iter().map(|path| Name {
+            path: Some(path),
+            is_directory: false,
+        });
+        Ok(files.map(|name| self.resource(name)).collect())
+    }
+}
+
+fn is_pattern(typed: &OsStr) -> bool {
+    typed.as_bytes().iter().any(|byte| GLOB_CHARACTERS.contains(byte))
+}
+
+/// Returns the plain name that a pattern means whose special characters are all escaped, as in `app/\\[id\\].ts`.
+fn without_escapes(typed: &OsStr) -> Option<OsString> {
+    let mut plain = Vec::new();
+    let mut bytes = typed.as_bytes().iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => plain.push(bytes.next()?),
+            byte if GLOB_CHARACTERS.contains(&byte) => return None,
+            byte => plain.push(byte),
+        }
+    }
+    Some(OsString::from_vec(plain))
+}
+
+fn strip_prefix<'a>(typed: &'a OsStr, prefix: &[u8]) -> Option<&'a OsStr> {
+    typed.as_bytes().strip_prefix(prefix).map(OsStr::from_bytes)
+}
+
+/// Splits off the last component, unless the path says in itself that it names a directory: by a slash, `.` or `..`.
+fn split_last(path: &Path) -> (PathBuf, OsString) {
+    let bytes = path.as_os_str().as_bytes();
+    let slash = bytes
+        .iter()
+        .rposition(|byte| *byte == b'/')
+        .map_or(0, |slash| slash + 1);
+    let (directory, last) = bytes.split_at(slash);
+    match last {
+        b"" | b"." | b".." => (path.to_owned(), OsString::new()),
+        name => (
+            PathBuf::from(OsStr::from_bytes(directory)),
+            OsString::from_vec(name.to_vec()),
+        ),
+    }
+}
+
+/// Resolves as much of an absolute path as exists, as the kernel does; the rest is taken by its letters.
+fn physical(path: &Path) -> Result<PathBuf, Error> {
+    if let Ok(physical) = path.canonicalize() {
+        return Ok(physical);
+    }
+    let mut resolved = PathBuf::from("/");
+    let mut missing = false;
+    for component in path.components() {
+        match component {
+            std::path::Component::ParentDir => {
+                resolved.pop();
+            }
+            std::path::Component::Normal(name) if missing => resolved.push(name),
+            std::path::Component::Normal(name) => {
+                resolved.push(name);
+                match resolved.canonicalize() {
+                    Ok(physical) => resolved = physical,
+                    Err(error) if is_absence(&error) => missing = true,
+                    Err(source) => {
+                        return Err(Error::Input {
+                            path: resolved,
+                            source,
+                        });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(resolved)
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}

@@ -1,0 +1,47 @@
+//! `rollback`: drops a task's staged changes, its branch and its locks.
+
+use crate::coordinator::{Coordinator, Error, settle};
+use crate::model::{TaskId, TransactionId};
+use crate::store::Release;
+
+/// What a rollback came to.
+#[derive(Debug, Clone)]
+pub struct RolledBack {
+    /// The task, which no longer exists.
+    pub task: TaskId,
+    /// The transaction that was dropped, if the task had one.
+    pub transaction: Option<TransactionId>,
+    /// How many staged changes were dropped.
+    pub dropped: usize,
+}
+
+impl Coordinator {
+    /// Drops everything that `task` staged and gives its locks back. A decided commit is completed, never undone; the
+    /// recovery that every command begins with has done that already.
+    pub fn rollback(&mut self, task: &TaskId) -> Result<RolledBack, Error> {
+        let Some(transaction) = self.store.current_transaction(task)? else {
+            self.store
+                .task(task)?
+                .ok_or_else(|| Error::UnknownTask { task: task.clone() })?;
+            self.store
+                .release(task, &Release::All)
+                .map_err(|error| Error::of_lease(error, task))?;
+            return Ok(RolledBack {
+                task: task.clone(),
+                transaction: None,
+                dropped: 0,
+            });
+        };
+        let _own = self.hold(&transaction.id)?;
+        // It may have ended while we waited for the other process.
+        let transaction = self.open_transaction(task)?;
+        let dropped = self.store.changes(&transaction.id)?.len();
+        settle::roll_back(self, &transaction)?;
+        self.store.after_command()?;
+        Ok(RolledBack {
+            task: task.clone(),
+            transaction: Some(transaction.id),
+            dropped,
+        })
+    }
+}

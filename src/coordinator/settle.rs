@@ -1,0 +1,59 @@
+//! What follows when a transaction is over: foreign bytes to quarantine, its branch and its directory gone.
+
+use crate::coordinator::{Coordinator, Error};
+use crate::disk::{self, fault};
+use crate::model::{EventKind, RepoPath, TransactionState};
+use crate::store::{NewEvent, Transaction};
+use crate::workspace::TransactionDirectory;
+use crate::workspace::manifest::Manifest;
+use crate::workspace::slots::{self, Slots};
+
+/// Looks through the slots of a done transaction for bytes that are not the ones it was to displace, keeps them in
+/// quarantine with a line in the history each, and removes the task's branch.
+///
+/// The directory with the displaced objects stays for `cleanup` to remove later.
+pub(super) fn tidy(
+    coordinator: &mut Coordinator,
+    manifest: &Manifest,
+    directory: &TransactionDirectory,
+) -> Result<Vec<RepoPath>, Error> {
+    let slots = Slots::open(directory.path())?;
+    let quarantine = coordinator.layout.quarantine(&manifest.transaction);
+    let foreign = slots::quarantine_foreign(&slots, &manifest.operations, &quarantine)?;
+    for path in &foreign {
+        coordinator.store.record(&NewEvent {
+            task: Some(manifest.task.clone()),
+            transaction: Some(manifest.transaction),
+            resource: Some(format!("file:{path}")),
+            reason: Some(format!("kept in {}", quarantine.display())),
+            ..NewEvent::of(EventKind::ForeignWriteKept)
+        })?;
+    }
+    if let Some(transaction) = coordinator.store.transaction(&manifest.transaction)? {
+        drop_branch(coordinator, &transaction)?;
+    }
+    Ok(foreign)
+}
+
+/// Drops an open transaction: its row, its locks, its branch, its directory.
+pub(super) fn roll_back(coordinator: &mut Coordinator, transaction: &Transaction) -> Result<(), Error> {
+    debug_assert_eq!(transaction.state, TransactionState::Open);
+    fault::point("rollback.begin");
+    // The row first: what is left of the directory after a kill is an orphan that cleanup removes.
+    coordinator.store.roll_back(&transaction.id)?;
+    fault::point("rollback.row");
+    drop_branch(coordinator, transaction)?;
+    fault::point("rollback.branch");
+    disk::remove_dir_all(coordinator.layout.transaction(&transaction.id).path())?;
+    Ok(())
+}
+
+fn drop_branch(coordinator: &Coordinator, transaction: &Transaction) -> Result<(), Error> {
+    let (Some(git), Some(branch)) = (&coordinator.git, &transaction.branch) else {
+        return Ok(());
+    };
+    if let Some(tip) = git.tip(branch)? {
+        git.delete_branch(branch, tip)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! Runs the user's check on a copy of exactly what a commit would publish, before the decision.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::coordinator::plan::Plan;
+use crate::coordinator::{Coordinator, Error, Observer};
+use crate::disk::{self, walk};
+use crate::model::Entry;
+
+/// How much of the end of the command's output an error carries, in bytes.
+const OUTPUT_BYTES_MAX: usize = 8 * 1024;
+
+/// Runs `command` with `sh -c` in a copy of the result, and refuses when it fails. The copy is gone afterwards.
+pub(super) fn validate(
+    coordinator: &Coordinator,
+    plan: &Plan,
+    command: &str,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    let copy = coordinator
+        .layout
+        .transaction(&plan.order.transaction.id)
+        .validation();
+    disk::remove_dir_all(&copy)?;
+    disk::create_dir_all(&copy)?;
+    observer.progress("validate", 0, 1);
+    let outcome = copy_result(coordinator, plan, &copy).and_then(|()| run(plan, command, &copy));
+    disk::remove_dir_all(&copy)?;
+    observer.progress("validate", 1, 1);
+    outcome
+}
+
+fn copy_result(coordinator: &Coordinator, plan: &Plan, copy: &Path) -> Result<(), Error> {
+    if let (Some(git), Some(reference)) = (&coordinator.git, &plan.landing.reference) {
+        return Ok(git.export(reference.new, copy)?);
+    }
+    // Without a commit the result is the directory as it is, with the changes in place.
+    walk::copy_tree(coordinator.root.path(), copy)?;
+    for operation in &plan.operations {
+        let target = copy.join(operation.path.as_path());
+        disk::remove_any(&target)?;
+        let Some(post) = operation.post else { continue };
+        let slot = plan.order.slots.path(operation.slot);
+        if let Some(parent) = target.parent() {
+            disk::create_dir_all(parent)?;
+        }
+        match post {
+            Entry::File { .. } => disk::copy_file(&slot, &target)?,
+            Entry::Symlink { .. } => disk::copy_symlink(&slot, &target)?,
+        }
+    }
+    Ok(())
+}
+
+fn run(plan: &Plan, command: &str, copy: &Path) -> Result<(), Error> {
+    let fail = |source| Error::Input {
+        path: "sh".into(),
+        source,
+    };
+    let output = Command::new("sh")
+        .args(["-c", command])
+        .current_dir(copy)
+        .env("MIRROR_TASK", plan.order.task.id.as_str())
+        .env("MIRROR_TRANSACTION", plan.order.transaction.id.to_string())
+        .env("MIRROR_TOKEN", plan.order.task.token.to_string())
+        .env("MIRROR_ROOT", copy)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(fail)?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let mut text = output.stdout;
+    text.extend_from_slice(&output.stderr);
+    let tail = &text[text.len().saturating_sub(OUTPUT_BYTES_MAX)..];
+    Err(Error::Rejected {
+        command: command.to_owned(),
+        status: output.status.to_string(),
+        output: String::from_utf8_lossy(tail).into_owned(),
+    })
+}
