@@ -217,6 +217,12 @@ impl Landed {
                 "Tidying up after the commit is left to cleanup: {error}."
             )),
         }
+        match coordinator.collect_some() {
+            Ok(quarantined) => receipt.quarantined.extend(quarantined),
+            Err(error) => observer.notice(&format!(
+                "Collecting old transactions is left to cleanup: {error}."
+            )),
+        }
         coordinator.store.after_command()?;
         Ok(receipt)
     }
