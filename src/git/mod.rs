@@ -14,6 +14,7 @@ mod objects;
 mod preflight;
 mod program;
 mod reference;
+mod scratch;
 mod tree;
 
 use std::os::unix::ffi::OsStrExt as _;
@@ -27,6 +28,7 @@ pub use inspect::TreeDifference;
 pub use merge::{Merge, MergeConflict};
 pub use objects::{NewCommit, Objects, Source};
 pub use reference::{Head, RefFile};
+pub use scratch::ScratchRepository;
 
 use crate::model::{FileMode, ObjectId, TreeEntry};
 
