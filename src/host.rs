@@ -8,10 +8,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::time::{ClockId, clock_gettime};
+use uuid::Uuid;
 
 use crate::model::{BootId, Kind, Now, Owner, Process, Verdict, WallTime};
 
@@ -32,6 +33,27 @@ pub trait Host: Send + Sync {
 
     /// Opens a descriptor that becomes readable when the process ends. `None` when it has ended, or cannot be watched.
     fn watch(&self, process: &Process) -> Option<OwnedFd>;
+}
+
+/// Makes an identifier that nobody else has, and that sorts by the time of its making.
+pub fn unique_id() -> Uuid {
+    Uuid::now_v7()
+}
+
+/// Measures how long this process has waited for something. Says nothing about the time of day.
+#[derive(Debug, Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts measuring.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Returns the time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
 }
 
 /// Why the machine gives no answer.

@@ -1,12 +1,12 @@
 //! `begin`: opens a task with its lock set, all or none, and a transaction to stage into.
 
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use crate::config;
 use crate::coordinator::{Coordinator, Error, Observer, Wanted, resolve};
 use crate::disk;
 use crate::git::{Git, Head};
+use crate::host::unique_id;
 use crate::model::{LockSet, ObjectId, RepoPath, TaskId, TransactionId};
 use crate::store::{Asker, NewTask, NewTransaction, Release, Task, Transaction, Wait};
 
@@ -76,7 +76,7 @@ impl Coordinator {
             reason: request.reason.clone(),
             metadata: request.metadata.clone(),
         };
-        let id = TransactionId::from_uuid(Uuid::now_v7());
+        let id = TransactionId::from_uuid(unique_id());
         // Refused before anything is locked: a branch that cannot be.
         let branch = self.branch(request, &id, &locks)?;
         let grant = self.acquire(&Asker::New(task), &locks, request.wait, observer)?;

@@ -5,10 +5,11 @@
 //! the manifest: what has that inode is ours and may be removed by recovery, and nothing else ever is.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::coordinator::Error;
 use crate::disk::{self, contained};
+use crate::host::Stopwatch;
 use crate::workspace::manifest::Inode;
 
 /// How long to wait for a git command of the user to finish.
@@ -20,7 +21,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// Takes the lock file `lock` by linking `ours` to it. Waits up to five seconds for another git process to let go.
 pub(super) fn take(ours: &Path, inode: Inode, lock: &Path) -> Result<(), Error> {
-    let deadline = Instant::now() + BUSY_WAIT_MAX;
+    let waited = Stopwatch::start();
     let mut pause = PAUSE_FIRST;
     loop {
         match disk::hard_link(ours, lock) {
@@ -31,7 +32,7 @@ pub(super) fn take(ours: &Path, inode: Inode, lock: &Path) -> Result<(), Error> 
         if is_ours(ours, inode, lock)? {
             return Ok(());
         }
-        if Instant::now() >= deadline {
+        if waited.elapsed() >= BUSY_WAIT_MAX {
             return Err(Error::GitBusy {
                 path: lock.to_owned(),
             });

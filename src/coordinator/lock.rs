@@ -1,9 +1,9 @@
 //! `lock`, `unlock`, `renew`: a task's lock set grows, shrinks, stays alive.
 
 use std::ffi::OsString;
-use std::time::Instant;
 
 use crate::coordinator::{Coordinator, Error, Observer, resolve};
+use crate::host::Stopwatch;
 use crate::model::{Conflict, Lock, LockSet, Mode, Resource, TaskId};
 use crate::store::{AcquireError, Asker, Grant, Release, Steal, Task, Wait};
 
@@ -122,7 +122,7 @@ impl Coordinator {
         wait: Wait,
         observer: &mut dyn Observer,
     ) -> Result<Grant, Error> {
-        let began = Instant::now();
+        let waited = Stopwatch::start();
         let grant = self
             .store
             .acquire(who, wants, wait, &mut |conflicts| observer.waiting(conflicts));
@@ -133,7 +133,7 @@ impl Coordinator {
             },
             AcquireError::TimedOut { conflicts } => Error::Held {
                 conflicts,
-                waited: Some(began.elapsed()),
+                waited: Some(waited.elapsed()),
             },
             AcquireError::Deadlock { cycle } => Error::Deadlock { cycle },
             AcquireError::UnknownTask { task } => Error::UnknownTask { task },
