@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::ConfigError;
 use crate::disk::DiskError;
 use crate::git::{GitError, MergeConflict};
 use crate::host::HostError;
@@ -256,6 +257,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The configuration is no good.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The host would not say who or when we are.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -304,11 +308,13 @@ impl Error {
             | Self::Unmerged { .. }
             | Self::TargetMoved { .. }
             | Self::TargetElsewhere { .. } => Kind::Conflict,
-            Self::GitBusy { .. } | Self::Space { .. } | Self::Disk(_) | Self::Host(_) => Kind::Failed,
+            Self::GitBusy { .. } | Self::Space { .. } | Self::Disk(_) => Kind::Failed,
             Self::Rejected { .. } => Kind::Rejected,
             Self::Damaged { .. } | Self::Stuck { .. } => Kind::Damaged,
             Self::Pending { .. } => Kind::Pending,
             Self::Undetermined { .. } => Kind::Unknown,
+            Self::Config(error) => error.kind(),
+            Self::Host(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Git(error) => error.kind(),
             Self::Workspace(error) => error.kind(),

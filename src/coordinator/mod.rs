@@ -7,6 +7,7 @@
 mod abandon;
 mod begin;
 mod carry_out;
+mod check;
 mod clean;
 mod cleanup;
 mod commit;
@@ -14,6 +15,7 @@ mod doctor;
 mod error;
 mod fit;
 mod git_lock;
+mod history;
 mod lock;
 mod look;
 mod merge;
@@ -26,19 +28,23 @@ mod recover;
 mod resolve;
 mod rollback;
 mod settle;
+mod status;
 mod validate;
+mod who;
 
 pub use begin::{BeginRequest, Begun, BranchChoice};
 pub use cleanup::{Cleaned, CleanupRequest};
 pub use commit::{CommitRequest, Outcome, Receipt};
 pub use doctor::Finding;
 pub use error::Error;
+pub use history::HistoryFilter;
 pub use lock::{ForceUnlock, LockRequest, Wanted, WantedKind};
 pub use observer::{Observer, Silent};
 pub use open::{InitOptions, Initialised};
 pub use plan::MergeKind;
 pub use recover::Recovered;
 pub use rollback::RolledBack;
+pub use status::{Status, TaskStatus};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -68,6 +74,8 @@ pub struct Coordinator {
     current_directory: PathBuf,
     config: Config,
     host: Arc<dyn Host>,
+    /// What opening recovered, until somebody asks.
+    recovered: Recovered,
 }
 
 impl Coordinator {
@@ -79,6 +87,11 @@ impl Coordinator {
     /// Returns the settings in force.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Returns the open transaction of a task, if it has one.
+    pub fn transaction_of(&mut self, task: &TaskId) -> Result<Option<Transaction>, Error> {
+        Ok(self.store.current_transaction(task)?)
     }
 
     /// Takes the lock under which commits are applied and crashes are recovered. Waits for whoever holds it.

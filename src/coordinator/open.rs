@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::Config;
-use crate::coordinator::{Coordinator, Error, Observer};
+use crate::config::{Config, Layer, Settings};
+use crate::coordinator::{Coordinator, Error, Observer, Recovered};
+use crate::disk;
 use crate::disk::contained::Root;
 use crate::git::Git;
 use crate::host::Host;
@@ -49,10 +50,11 @@ impl Coordinator {
         })
     }
 
-    /// Opens the repository that contains `at`, and recovers what a crash left in it.
+    /// Opens the repository that contains `at`, and recovers what a crash left in it. The repository's own configuration
+    /// takes its place among `settings`.
     pub fn open(
         at: &Path,
-        config: Config,
+        settings: &Settings,
         host: Arc<dyn Host>,
         observer: &mut dyn Observer,
     ) -> Result<Self, Error> {
@@ -68,6 +70,7 @@ impl Coordinator {
             (layout, root)
         };
         let layout = layout.ok_or_else(|| Error::NotInitialised { at: at.to_owned() })?;
+        let config = configuration(&layout, settings)?;
         let store = Store::open(&place(&layout), Arc::clone(&host))?;
         let root = Root::open(&root)?;
         let mut coordinator = Self {
@@ -78,10 +81,21 @@ impl Coordinator {
             current_directory: at.to_owned(),
             config,
             host,
+            recovered: Recovered::default(),
         };
-        coordinator.recover_if_needed(observer)?;
+        coordinator.recovered = coordinator.recover_if_needed(observer)?;
         Ok(coordinator)
     }
+}
+
+/// Reads the repository's own configuration, if it has one, and puts it among the others.
+fn configuration(layout: &Layout, settings: &Settings) -> Result<Config, Error> {
+    let path = layout.config();
+    let repository = match disk::read_if_there(&path)? {
+        Some(text) => Layer::from_yaml(&path.display().to_string(), &String::from_utf8_lossy(&text))?,
+        None => Layer::default(),
+    };
+    Ok(settings.with_repository(repository)?)
 }
 
 /// Tells the store where it lies.

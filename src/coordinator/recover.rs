@@ -5,6 +5,7 @@
 //! decision that still stands in a log can come to life over a cleaned-up attempt. It runs under the commit lock, so
 //! two recoveries follow one another and the second finds nothing; it may be killed anywhere and run again.
 
+use std::mem;
 use std::path::Path;
 
 use crate::coordinator::carry_out::{carry_out, is_old_or_new};
@@ -40,10 +41,22 @@ impl Recovered {
 }
 
 impl Coordinator {
-    /// Waits for whoever commits at this moment, then recovers whatever is unfinished.
+    /// Waits for whoever commits at this moment, then recovers whatever is unfinished. What opening the repository has
+    /// recovered already is part of the answer.
     pub fn recover(&mut self, observer: &mut dyn Observer) -> Result<Recovered, Error> {
         let _commit_lock = self.lock_commits()?;
-        under_lock(self, observer)
+        let rest = under_lock(self, observer)?;
+        let mut recovered = mem::take(&mut self.recovered);
+        recovered.finished.extend(&rest.finished);
+        recovered.undone.extend(rest.undone);
+        recovered.quarantined.extend(rest.quarantined);
+        // What was pending a moment ago has been tried again, unless it is for a human now.
+        let settled = |id: &TransactionId| {
+            rest.finished.contains(id) || rest.pending.iter().any(|(other, _)| other == id)
+        };
+        recovered.pending.retain(|(id, _)| !settled(id));
+        recovered.pending.extend(rest.pending);
+        Ok(recovered)
     }
 
     /// The beginning of every command: recovers if there is anything to recover and nobody alive is at it.
