@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod cli;
 mod declared;
 mod sandbox;
 mod support;

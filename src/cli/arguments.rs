@@ -1,0 +1,204 @@
+//! Arguments that several commands share.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ColorChoice, ValueEnum};
+use jiff::{Span, SpanRelativeTo};
+use mirror::coordinator::{Wanted, WantedKind};
+use mirror::model::{Mode, TaskId};
+use mirror::store::Wait;
+
+use super::env::Environment;
+use super::error::UsageError;
+
+/// The longest span that anybody may ask for.
+const SPAN_MAX: Duration = Duration::from_hours(366 * 24);
+
+/// Flags that every command understands.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Work as if started in this directory
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub(crate) directory: Option<PathBuf>,
+
+    /// Answer with one JSON document; errors are one document on standard error
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Print only what was asked for
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t, global = true)]
+    pub(crate) color: Color,
+
+    /// The store that holds the locks; without it, the one in `MIRROR_STORE_URL` or the configuration
+    #[arg(long, value_name = "URL", global = true)]
+    pub(crate) store: Option<String>,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal that can show them, unless `NO_COLOR` is set
+    #[default]
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Which task a command is about.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TaskArgument {
+    /// The task; without it, the one in `MIRROR_TASK`
+    #[arg(short, long, value_name = "ID")]
+    task: Option<TaskId>,
+}
+
+/// What to lock.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct LockArguments {
+    /// Lock a file, a directory, or today's files of a pattern, for writing
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) write: Vec<OsString>,
+
+    /// Lock for reading: others may read too, and nobody may write
+    #[arg(short, long, value_name = "PATH")]
+    pub(crate) read: Vec<OsString>,
+
+    /// Lock a service for writing, such as database or database:5432 (for reading: -r service:database)
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) service: Vec<String>,
+
+    /// Wait this long for others to let go, such as 500ms, 30s or 5m
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub(crate) wait: Option<Duration>,
+}
+
+impl LockArguments {
+    /// Returns everything that is asked for.
+    pub(crate) fn wants(&self) -> Vec<Wanted> {
+        let want = |mode| {
+            move |path: &OsString| Wanted {
+                what: WantedKind::Path(path.clone()),
+                mode,
+            }
+        };
+        let services = self.service.iter().map(|name| Wanted {
+            what: WantedKind::Service(name.clone()),
+            mode: Mode::Write,
+        });
+        let writes = self.write.iter().map(want(Mode::Write));
+        let reads = self.read.iter().map(want(Mode::Read));
+        writes.chain(reads).chain(services).collect()
+    }
+
+    /// Returns how long to wait.
+    pub(crate) fn wait(&self) -> Wait {
+        self.wait.map_or(Wait::Never, Wait::UpTo)
+    }
+}
+
+impl TaskArgument {
+    /// Returns the task that the arguments name, whatever the environment says.
+    pub(crate) fn named(&self) -> Option<TaskId> {
+        self.task.clone()
+    }
+
+    /// Returns the named task, or the one that the environment names.
+    pub(crate) fn given(&self, environment: &Environment) -> anyhow::Result<Option<TaskId>> {
+        match (&self.task, &environment.task) {
+            (Some(task), _) => Ok(Some(task.clone())),
+            (None, Some(text)) => TaskId::new(text.as_str()).map(Some).map_err(|error| {
+                let hint = "Set it to a name such as agent-1, or `unset MIRROR_TASK`";
+                UsageError::new(format!("MIRROR_TASK names no task: {error}"), hint).into()
+            }),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Returns the task, which has to be given.
+    pub(crate) fn required(&self, environment: &Environment) -> anyhow::Result<TaskId> {
+        self.given(environment)?
+            .ok_or_else(|| UsageError::new("No task is named", "Add -t ID, or set MIRROR_TASK").into())
+    }
+}
+
+impl From<Color> for anstream::ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+impl From<Color> for ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+/// Reads a span of time: `500ms`, `30s`, `5m`, `1h 30m`, `2d`.
+pub(crate) fn span(text: &str) -> Result<Duration, &'static str> {
+    let nonsense = "not a span of time such as 500ms, 30s or 5m";
+    let span: Span = text.trim().parse().map_err(|_| nonsense)?;
+    let span = span
+        .to_duration(SpanRelativeTo::days_are_24_hours())
+        .map_err(|_| "months and years have no fixed length: say it in days")?;
+    let span = Duration::try_from(span).map_err(|_| "a span of time cannot be negative")?;
+    if span > SPAN_MAX {
+        return Err("longer than a year");
+    }
+    Ok(span)
+}
+
+/// Returns a span in milliseconds. None that [`span`] accepts is too long for them.
+pub(crate) fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_numbers_with_units() {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h 30m", 5_400_000),
+            ("2d", 172_800_000),
+            ("1.5s", 1_500),
+            ("0s", 0),
+        ] {
+            assert_eq!(span(text), Ok(Duration::from_millis(ms)), "{text}");
+        }
+        for bad in [
+            "",
+            "30",
+            "s",
+            "-5s",
+            "1mo",
+            "1y",
+            "soon",
+            "30 s x",
+            "99999999999999999999s",
+            "400d",
+        ] {
+            assert!(span(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `mirror cleanup`
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use mirror::coordinator::{Cleaned, CleanupRequest};
+use mirror::model::{TaskId, TransactionId};
+use serde::Serialize;
+
+use crate::cli::Context;
+use crate::cli::arguments::{milliseconds, span};
+use crate::cli::document::{self, short_branch};
+use crate::cli::exit_code::ExitCode;
+use crate::cli::text::counted;
+
+const EXAMPLES: &str = "\
+Examples:
+  mirror cleanup
+  mirror cleanup --dry-run --older-than 0s
+  mirror cleanup --force";
+
+/// Remove what ended tasks and crashed programs have left
+///
+/// Nothing that somebody made is destroyed: staged changes stay with their task, and a branch stays as long as its work is
+/// nowhere else.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Cleanup {
+    /// Remove what would be kept for a while longer, too
+    #[arg(long)]
+    force: bool,
+
+    /// Remove what ended transactions leave only when it is this old, such as 10m; an hour otherwise
+    #[arg(long, value_name = "SPAN", value_parser = span, conflicts_with = "force")]
+    older_than: Option<Duration>,
+
+    /// Only show what would be removed
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    dry_run: bool,
+    reaped: Vec<TaskId>,
+    transactions: Vec<TransactionId>,
+    branches: Vec<String>,
+    kept_branches: Vec<String>,
+    sockets: usize,
+    events: usize,
+    quarantined: Vec<String>,
+}
+
+impl Cleanup {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let request = CleanupRequest {
+            force: self.force,
+            older_than_ms: self.older_than.map(milliseconds),
+            dry_run: self.dry_run,
+        };
+        let cleaned = context.coordinator()?.cleanup(&request)?;
+        let document = document(&cleaned, self.dry_run);
+        context
+            .output
+            .done(&document, || describe(&document, self.dry_run))?;
+        Ok(ExitCode::Done)
+    }
+}
+
+fn document(cleaned: &Cleaned, dry_run: bool) -> Document {
+    let short = |names: &[String]| names.iter().filter_map(|name| short_branch(Some(name))).collect();
+    Document {
+        dry_run,
+        reaped: cleaned.reaped.clone(),
+        transactions: cleaned.directories.clone(),
+        branches: short(&cleaned.branches),
+        kept_branches: short(&cleaned.kept_branches),
+        sockets: cleaned.sockets,
+        events: cleaned.events,
+        quarantined: cleaned.quarantined.iter().map(document::path).collect(),
+    }
+}
+
+fn describe(cleaned: &Document, dry_run: bool) -> String {
+    let removed = [
+        (cleaned.transactions.len(), "ended transaction"),
+        (cleaned.branches.len(), "merged task branch"),
+        (cleaned.sockets, "dead socket"),
+        (cleaned.events, "old event"),
+    ];
+    let removed: Vec<String> = removed
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, noun)| counted(number, noun))
+        .collect();
+    let verb = if dry_run { "Would remove" } else { "Removed" };
+    let mut text = match removed.as_slice() {
+        [] => "Nothing to remove.\n".to_owned(),
+        some => format!("{verb} {}.\n", some.join(", ")),
+    };
+    for task in &cleaned.reaped {
+        let verb = if dry_run { "would be freed" } else { "are free" };
+        let _ = writeln!(text, "The locks of {task} {verb}: its lease has ended.");
+    }
+    for branch in &cleaned.kept_branches {
+        let _ = writeln!(text, "The branch {branch} stays: its work is in no other branch.");
+    }
+    for path in &cleaned.quarantined {
+        let _ = writeln!(text, "Foreign bytes of {path} are now in .mirror/quarantine.");
+    }
+    text
+}

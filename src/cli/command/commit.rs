@@ -1,0 +1,114 @@
+//! `mirror commit`
+
+use clap::Args;
+use mirror::coordinator::{CommitRequest, MergeKind, Outcome, Receipt};
+use mirror::model::{ObjectId, TaskId, Token, TransactionId};
+use serde::Serialize;
+
+use crate::cli::Context;
+use crate::cli::arguments::TaskArgument;
+use crate::cli::document::{self, ChangeDocument, short_branch};
+use crate::cli::exit_code::ExitCode;
+use crate::cli::observer::Narrator;
+use crate::cli::output;
+use crate::cli::text::{counted, short};
+
+const EXAMPLES: &str = "\
+Examples:
+  mirror commit -t agent-1 -m 'parser: accept trailing commas'
+  mirror commit -t agent-1 -m 'es6' --validate 'npm test'
+  mirror commit -t agent-1                     apply the changes, and leave them uncommitted in git";
+
+/// Apply what a task has staged, all of it or nothing, and give its locks back
+///
+/// When it answers, the result survives a crash and power loss. A refusal leaves everything as it was: the files, the
+/// staged changes and the locks.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Commit {
+    #[command(flatten)]
+    task: TaskArgument,
+
+    /// Record exactly these changes as a git commit with this message
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+
+    /// Run this in a copy of the exact result, and commit only if it succeeds
+    #[arg(long, value_name = "COMMAND")]
+    validate: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    task: TaskId,
+    transaction: TransactionId,
+    outcome: &'static str,
+    changes: Vec<ChangeDocument>,
+    commit: Option<ObjectId>,
+    merge: Option<&'static str>,
+    branch: Option<String>,
+    target: Option<String>,
+    token: Token,
+    quarantined: Vec<String>,
+}
+
+impl Commit {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let task = self.task.required(&context.environment)?;
+        let request = CommitRequest {
+            message: self.message,
+            validate: self.validate,
+        };
+        let mut coordinator = context.coordinator()?;
+        let receipt = coordinator.commit(&task, &request, &mut Narrator::new(context.output))?;
+        for path in &receipt.quarantined {
+            let kept =
+                format!("Warning: somebody wrote to {path} meanwhile; those bytes are in .mirror/quarantine");
+            context.output.notice(&kept);
+        }
+        if context.output.quiet && !context.output.json {
+            if let Some(commit) = receipt.commit {
+                output::text(&format!("{commit}\n"))?;
+            }
+            return Ok(ExitCode::Done);
+        }
+        context
+            .output
+            .answer(&Document::from(&receipt), || sentence(&receipt))?;
+        Ok(ExitCode::Done)
+    }
+}
+
+impl From<&Receipt> for Document {
+    fn from(receipt: &Receipt) -> Self {
+        Self {
+            task: receipt.task.clone(),
+            transaction: receipt.transaction,
+            outcome: match receipt.outcome {
+                Outcome::Committed => "committed",
+                Outcome::Nothing => "nothing",
+            },
+            changes: ChangeDocument::all(&receipt.changes),
+            commit: receipt.commit,
+            merge: receipt.merge.map(|merge| match merge {
+                MergeKind::FastForward => "fast-forward",
+                MergeKind::Merge => "merge",
+            }),
+            branch: short_branch(receipt.branch.as_deref()),
+            target: short_branch(receipt.target.as_deref()),
+            token: receipt.token,
+            quarantined: receipt.quarantined.iter().map(document::path).collect(),
+        }
+    }
+}
+
+fn sentence(receipt: &Receipt) -> String {
+    if receipt.outcome == Outcome::Nothing {
+        return "Nothing to commit: everything that was staged is there already.\n".to_owned();
+    }
+    let changes = counted(receipt.changes.len(), "change");
+    match (&receipt.commit, short_branch(receipt.target.as_deref())) {
+        (Some(commit), Some(target)) => format!("Committed {changes} to {target} as {}\n", short(commit)),
+        _ => format!("Committed {changes}, which git does not record yet.\n"),
+    }
+}

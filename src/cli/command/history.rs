@@ -1,0 +1,86 @@
+//! `mirror history`
+
+use std::time::Duration;
+
+use clap::Args;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use mirror::coordinator::HistoryFilter;
+use mirror::model::{Event, TaskId};
+
+use crate::cli::Context;
+use crate::cli::arguments::span;
+use crate::cli::document::EventDocument;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::output;
+use crate::cli::text::plain;
+use crate::cli::time;
+
+const EXAMPLES: &str = "\
+Examples:
+  mirror history
+  mirror history -t agent-1 --all
+  mirror history --since 2h --json";
+
+/// Show what happened, the oldest first
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct History {
+    /// Only what this task did
+    #[arg(short, long, value_name = "ID")]
+    task: Option<TaskId>,
+
+    /// Only what happened in this last span of time, such as 30m or 2d
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    since: Option<Duration>,
+
+    /// Only the newest so many events
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 50)]
+    newest: usize,
+
+    /// Everything that is kept
+    #[arg(long, conflicts_with = "newest")]
+    all: bool,
+}
+
+impl History {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let filter = HistoryFilter {
+            task: self.task,
+            since: self.since.map(|span| time::before(context.host.now().wall, span)),
+            newest: (!self.all).then_some(self.newest),
+        };
+        let events = context.coordinator()?.history(&filter)?;
+        if context.output.json {
+            let documents: Vec<EventDocument> = events.into_iter().map(EventDocument::from).collect();
+            output::line(&documents)?;
+        } else {
+            output::text(&describe(&events))?;
+        }
+        Ok(ExitCode::Done)
+    }
+}
+
+fn describe(events: &[Event]) -> String {
+    if events.is_empty() {
+        return "Nothing has happened.\n".to_owned();
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    for event in events {
+        let task = event.task.as_ref().map(ToString::to_string).unwrap_or_default();
+        let why = event.reason.as_deref().map(plain).unwrap_or_default();
+        table.add_row([
+            time::local(event.at),
+            event.kind.to_string(),
+            task,
+            event.resource.clone().unwrap_or_default(),
+            why,
+        ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
+    lines.collect()
+}

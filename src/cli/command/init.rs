@@ -1,0 +1,61 @@
+//! `mirror init`
+
+use std::sync::Arc;
+
+use clap::Args;
+use mirror::config::Layer;
+use mirror::coordinator::{Coordinator, InitOptions};
+use serde::Serialize;
+
+use crate::cli::Context;
+use crate::cli::exit_code::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  mirror init            set up .mirror in this repository
+  mirror -C DIR init     set up a directory that is no git repository";
+
+/// Set up .mirror in this repository; doing it again is harmless
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Init {}
+
+#[derive(Serialize)]
+struct Document {
+    root: String,
+    directory: String,
+    created: bool,
+    git: bool,
+}
+
+impl Init {
+    pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
+        // Settings that make no sense shall be known before anything is set up for them.
+        context.settings()?.with_repository(Layer::default())?;
+        let made = Coordinator::init(
+            &context.directory()?,
+            &InitOptions::default(),
+            Arc::clone(&context.host),
+        )?;
+        let document = Document {
+            root: made.root.display().to_string(),
+            directory: made.directory.display().to_string(),
+            created: made.created,
+            git: made.git,
+        };
+        context.output.done(&document, || {
+            let verb = if made.created {
+                "Initialised"
+            } else {
+                "Already initialised:"
+            };
+            format!("{verb} {}", made.directory.display())
+        })?;
+        if made.created {
+            context
+                .output
+                .notice("Hint: open a task with `mirror begin -t NAME -w PATH`");
+        }
+        Ok(ExitCode::Done)
+    }
+}

@@ -1,0 +1,71 @@
+//! One file per subcommand: an argument struct, whose documentation is the help text, and one function.
+
+mod begin;
+mod check;
+mod cleanup;
+mod commit;
+mod completions;
+mod doctor;
+mod history;
+mod init;
+mod lock;
+mod log;
+mod man;
+mod recover;
+mod renew;
+mod rollback;
+mod status;
+mod unlock;
+mod who;
+
+use clap::Subcommand;
+
+use super::Context;
+use super::exit_code::ExitCode;
+
+/// A subcommand with its arguments, in the order in which one meets them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Init(init::Init),
+    Begin(begin::Begin),
+    Lock(lock::Lock),
+    Unlock(unlock::Unlock),
+    Renew(renew::Renew),
+    Commit(commit::Commit),
+    Rollback(rollback::Rollback),
+    Status(status::Status),
+    Who(who::Who),
+    Check(check::Check),
+    History(history::History),
+    Log(log::Log),
+    Recover(recover::Recover),
+    Cleanup(cleanup::Cleanup),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+impl Command {
+    /// Runs the command.
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Init(_) => init::Init::run(context),
+            Self::Begin(command) => command.run(context),
+            Self::Lock(command) => command.run(context),
+            Self::Unlock(command) => command.run(context),
+            Self::Renew(command) => command.run(context),
+            Self::Commit(command) => command.run(context),
+            Self::Rollback(command) => command.run(context),
+            Self::Status(command) => command.run(context),
+            Self::Who(command) => command.run(context),
+            Self::Check(command) => command.run(context),
+            Self::History(command) => command.run(context),
+            Self::Log(command) => command.run(context),
+            Self::Recover(_) => recover::Recover::run(context),
+            Self::Cleanup(command) => command.run(context),
+            Self::Doctor(command) => command.run(context),
+            Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(),
+        }
+    }
+}

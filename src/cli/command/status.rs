@@ -1,0 +1,227 @@
+//! `mirror status`
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use mirror::coordinator::{Coordinator, Status as State, TaskStatus};
+use mirror::model::{TaskId, Token, TransactionId};
+use mirror::store::{Standing, Waiter};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::cli::Context;
+use crate::cli::document::{LockDocument, WantDocument};
+use crate::cli::exit_code::ExitCode;
+use crate::cli::output;
+use crate::cli::text::{self, counted, plain};
+use crate::cli::time;
+
+const EXAMPLES: &str = "\
+Examples:
+  mirror status
+  mirror status --watch
+  mirror status --json | jq '.tasks[].task'";
+
+/// How often a watcher looks.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Show who holds what, who waits for whom, and what is unfinished
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Status {
+    /// Keep watching, and show it again whenever it changes
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    root: String,
+    store: &'static str,
+    tasks: Vec<TaskDocument>,
+    waiters: Vec<WaiterDocument>,
+    unfinished: Vec<TransactionId>,
+}
+
+#[derive(Serialize)]
+struct TaskDocument {
+    task: TaskId,
+    transaction: Option<TransactionId>,
+    state: &'static str,
+    token: Token,
+    locks: Vec<LockDocument>,
+    staged: usize,
+    host: String,
+    pid: Option<u32>,
+    reason: Option<String>,
+    metadata: Map<String, Value>,
+    since: String,
+    expires_in_ms: i64,
+}
+
+#[derive(Serialize)]
+struct WaiterDocument {
+    task: TaskId,
+    wants: Vec<WantDocument>,
+    since: String,
+    blocked_by: Vec<TaskId>,
+}
+
+impl Status {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let mut coordinator = context.coordinator()?;
+        if self.watch {
+            return watch(context, &mut coordinator);
+        }
+        let state = coordinator.status()?;
+        context
+            .output
+            .answer(&Document::from(&state), || describe(&state))?;
+        Ok(ExitCode::Done)
+    }
+}
+
+impl From<&State> for Document {
+    fn from(state: &State) -> Self {
+        Self {
+            root: state.root.display().to_string(),
+            store: "sqlite",
+            tasks: state.tasks.iter().map(TaskDocument::from).collect(),
+            waiters: state.waiters.iter().map(WaiterDocument::from).collect(),
+            unfinished: state.unfinished.clone(),
+        }
+    }
+}
+
+impl From<&TaskStatus> for TaskDocument {
+    fn from(status: &TaskStatus) -> Self {
+        let task = &status.task;
+        Self {
+            task: task.id.clone(),
+            transaction: status.transaction.as_ref().map(|transaction| transaction.id),
+            state: standing(status),
+            token: task.token,
+            locks: LockDocument::all(task),
+            staged: status.staged,
+            host: task.owner.host.clone(),
+            pid: task.owner.process.map(|process| process.pid),
+            reason: task.reason.clone(),
+            metadata: task.metadata.clone(),
+            since: time::rfc3339(task.since),
+            expires_in_ms: task.expires_in_ms,
+        }
+    }
+}
+
+impl From<&Waiter> for WaiterDocument {
+    fn from(waiter: &Waiter) -> Self {
+        Self {
+            task: waiter.task.clone(),
+            wants: WantDocument::all(&waiter.wants),
+            since: time::rfc3339(waiter.since),
+            blocked_by: waiter.blocked_by.clone(),
+        }
+    }
+}
+
+/// A task without its locks is lost, whatever its transaction still says.
+fn standing(status: &TaskStatus) -> &'static str {
+    match (status.task.standing, &status.transaction) {
+        (Standing::Lost, _) => "lost",
+        (_, Some(transaction)) => transaction.state.as_str(),
+        (Standing::Waiting, None) => "waiting",
+        (Standing::Holding, None) => "holding",
+    }
+}
+
+fn describe(state: &State) -> String {
+    if state.tasks.is_empty() && state.waiters.is_empty() && state.unfinished.is_empty() {
+        return "No tasks.\n".to_owned();
+    }
+    // Who waits for the first locks is told among the waiters.
+    let tasks = state
+        .tasks
+        .iter()
+        .filter(|status| status.task.standing != Standing::Waiting);
+    let mut text: String = tasks.map(describe_task).collect();
+    text.extend(state.waiters.iter().map(describe_waiter));
+    if !state.unfinished.is_empty() {
+        let commits = counted(state.unfinished.len(), "unfinished transaction");
+        let _ = writeln!(text, "{commits}: run `mirror recover`.");
+    }
+    text
+}
+
+fn describe_task(status: &TaskStatus) -> String {
+    let task = &status.task;
+    let process = task
+        .owner
+        .process
+        .map(|process| format!(", process {}", process.pid));
+    let mut text = format!(
+        "{}  {}, {} staged, token {}, on {}{}, since {}, {}\n",
+        task.id,
+        standing(status),
+        status.staged,
+        task.token,
+        task.owner.host,
+        process.unwrap_or_default(),
+        time::local(task.since),
+        time::lease(task.expires_in_ms),
+    );
+    if let Some(reason) = &task.reason {
+        let _ = writeln!(text, "  {}", plain(reason));
+    }
+    text + &text::locks(task, "  ")
+}
+
+fn describe_waiter(waiter: &Waiter) -> String {
+    let blockers: Vec<&str> = waiter.blocked_by.iter().map(TaskId::as_str).collect();
+    let mut text = format!(
+        "{}  waits for {} since {}\n",
+        waiter.task,
+        blockers.join(", "),
+        time::local(waiter.since)
+    );
+    for want in waiter.wants.iter() {
+        let _ = writeln!(text, "  {:<5}  {}", want.mode.as_str(), want.resource);
+    }
+    text
+}
+
+/// Shows the state whenever it changed. On a terminal that includes the time that is left; elsewhere only what holds
+/// until somebody does something.
+fn watch(context: &Context, coordinator: &mut Coordinator) -> anyhow::Result<ExitCode> {
+    let live = !context.output.json && output::is_terminal();
+    let mut shown = None;
+    loop {
+        let state = coordinator.status()?;
+        let text = if live { describe(&state) } else { signature(&state) };
+        if shown.as_ref() != Some(&text) {
+            if live {
+                output::redraw(&text)?;
+            } else {
+                context
+                    .output
+                    .answer(&Document::from(&state), || describe(&state) + "\n")?;
+            }
+            shown = Some(text);
+        }
+        output::pause(INTERVAL)?;
+    }
+}
+
+fn signature(state: &State) -> String {
+    let tasks = state.tasks.iter().map(|status| {
+        format!(
+            "{} {} {} {}\n",
+            status.task.token,
+            standing(status),
+            status.staged,
+            text::locks(&status.task, "")
+        )
+    });
+    let waiters = state.waiters.iter().map(describe_waiter);
+    tasks.chain(waiters).collect::<String>() + &format!("{:?}", state.unfinished)
+}

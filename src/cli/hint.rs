@@ -1,0 +1,154 @@
+//! What to type next, for every refusal that the user can act on: the one place that says so.
+
+use mirror::config::ConfigError;
+use mirror::coordinator::Error;
+use mirror::git::GitError;
+use mirror::model::{Conflict, RepoPath};
+use mirror::store::StoreError;
+use mirror::workspace::WorkspaceError;
+
+use super::document::short_branch;
+
+/// How many paths a command to type names.
+const PATHS_MAX: usize = 3;
+
+/// Returns what to type after `error`, the best way first.
+pub(crate) fn hints(error: &Error) -> Vec<String> {
+    let one = match error {
+        Error::Held { conflicts, waited } => return held(conflicts, waited.is_some()),
+        Error::NotInitialised { .. } => "Run `mirror init` in the root of the repository".to_owned(),
+        Error::UnknownTask { task } => {
+            format!("Run `mirror status` to see all tasks, or `mirror begin -t {task} -w PATH` to open this one")
+        }
+        Error::NoTransaction { task } => format!("Run `mirror begin -t {task}` to open one"),
+        Error::AlreadyOpen { task, .. } => {
+            format!("Add locks with `mirror lock -t {task} -w PATH`, drop it with `mirror rollback -t {task}`, or choose another name")
+        }
+        Error::Deadlock { .. } => {
+            "Give something back first with `mirror unlock`, or commit or roll back, and ask again".to_owned()
+        }
+        Error::Lost { task } => {
+            format!("Run `mirror lock -t {task}` to win the locks back: what is staged is still there")
+        }
+        Error::NotLocked { task, paths } => format!("Run `mirror lock -t {task} {}`, or stage with --lock", writes(paths)),
+        Error::NothingStaged { task } => format!("Run `mirror stage -t {task} PATH --from FILE` first"),
+        Error::BaseChanged { task, paths } => format!(
+            "Look at them, then `mirror unstage -t {task} {}` and stage them anew",
+            list(paths)
+        ),
+        Error::InTheWay { paths, .. } => {
+            format!("Commit them, or put them away with `git stash push -u -- {}`", list(paths))
+        }
+        Error::MergeConflict { branch, .. } => match short_branch(branch.as_deref()) {
+            Some(branch) => format!("The task's work is on the branch {branch}: `git merge {branch}` merges it by hand"),
+            None => "Stage the changes anew on top of what is there now".to_owned(),
+        },
+        Error::GitBusy { path } => format!(
+            "Try again; if no git command is running, one has crashed: remove {}",
+            path.display()
+        ),
+        Error::OperationInProgress { operation } => {
+            format!("Finish it, or give it up with `git {operation} --abort`")
+        }
+        Error::Unmerged { .. } => "Resolve them and `git add` them".to_owned(),
+        Error::TargetMoved { .. } | Error::Undetermined { .. } => "Run the same command again".to_owned(),
+        Error::TargetElsewhere { path, .. } => {
+            format!("Run the command there: `mirror -C {} …`", path.display())
+        }
+        Error::UnknownBranch { .. } => "Run `git branch` to see all branches".to_owned(),
+        Error::NeedsGit { .. } => "Run `git init` first, or leave that option out".to_owned(),
+        Error::Damaged { .. } | Error::Stuck { .. } => "Run `mirror doctor`".to_owned(),
+        Error::Pending { .. } => {
+            "Mend the cause and run `mirror recover`: until then the locks are kept".to_owned()
+        }
+        Error::Outside { root, .. } => format!("Name a path below {}", root.display()),
+        Error::NoMatch { .. } => {
+            "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
+        }
+        Error::Rejected { .. } => "Mend what it found, stage that, and commit again".to_owned(),
+        Error::Config(error) => return of_config(error).into_iter().collect(),
+        Error::Git(error) => return of_git(error).into_iter().collect(),
+        Error::Store(error) => return of_store(error).into_iter().collect(),
+        Error::Workspace(error) => return of_workspace(error).into_iter().collect(),
+        _ => return Vec::new(),
+    };
+    vec![one]
+}
+
+/// Returns what to type after settings that are no good.
+pub(crate) fn of_config(error: &ConfigError) -> Option<String> {
+    match error {
+        ConfigError::Store { .. } => Some("Leave --store and store.url out, or say sqlite".to_owned()),
+        ConfigError::Variable { variable, .. } => Some(format!("Mend it, or `unset {variable}`")),
+        ConfigError::File { .. } | ConfigError::Hold { .. } | ConfigError::Pattern(_) => None,
+    }
+}
+
+fn of_git(error: &GitError) -> Option<String> {
+    match error {
+        GitError::Unsupported { hint, .. } => Some((*hint).to_owned()),
+        GitError::Owner { path } => Some(format!(
+            "Run `git config --global --add safe.directory {}` if you trust it",
+            path.display()
+        )),
+        GitError::NoIdentity => Some(
+            "Run `git config --global user.name NAME` and `git config --global user.email ADDRESS`"
+                .to_owned(),
+        ),
+        GitError::NoProgram(_) => Some("Install git 2.38 or later".to_owned()),
+        _ => None,
+    }
+}
+
+fn of_store(error: &StoreError) -> Option<String> {
+    match error {
+        StoreError::Locked { .. } => Some("Close the program that has it open, and try again".to_owned()),
+        StoreError::Format { .. } => Some("Use a newer version of mirror".to_owned()),
+        StoreError::Missing { .. } => Some("Run `mirror init`".to_owned()),
+        StoreError::Damaged(_) => Some("Run `mirror doctor`".to_owned()),
+        _ => None,
+    }
+}
+
+fn of_workspace(error: &WorkspaceError) -> Option<String> {
+    match error {
+        WorkspaceError::Network { .. } | WorkspaceError::Exchange { .. } => {
+            Some("Move the repository to a local disk with ext4, xfs, btrfs or tmpfs".to_owned())
+        }
+        WorkspaceError::Incomplete { .. } => Some("Run `mirror init` to complete it".to_owned()),
+        WorkspaceError::Format { .. } => Some("Use a newer version of mirror".to_owned()),
+        WorkspaceError::Foreign { .. } | WorkspaceError::Disk(_) => None,
+    }
+}
+
+fn held(conflicts: &[Conflict], waited: bool) -> Vec<String> {
+    let wait = if waited {
+        "Ask again: the place in the queue is kept for 10 s"
+    } else {
+        "`mirror begin` and `mirror lock` wait for it with --wait 30s; `mirror status` shows all holders"
+    };
+    let mut hints = vec![wait.to_owned()];
+    if let Some(conflict) = conflicts.iter().find(|conflict| !conflict.waiting) {
+        hints.push(format!(
+            "If {} is gone for good: `mirror unlock --force --reason TEXT {}`",
+            conflict.holder.task, conflict.resource
+        ));
+    }
+    hints
+}
+
+fn list(paths: &[RepoPath]) -> String {
+    let names: Vec<String> = paths.iter().take(PATHS_MAX).map(ToString::to_string).collect();
+    let more = if paths.len() > PATHS_MAX { " …" } else { "" };
+    names.join(" ") + more
+}
+
+fn writes(paths: &[RepoPath]) -> String {
+    let flags: Vec<String> = paths
+        .iter()
+        .take(PATHS_MAX)
+        .map(|path| format!("-w {path}"))
+        .collect();
+    let more = if paths.len() > PATHS_MAX { " …" } else { "" };
+    flags.join(" ") + more
+}

@@ -1,0 +1,93 @@
+//! Shows waits, progress and notices while a verb works.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use mirror::coordinator::Observer;
+use mirror::model::Conflict;
+
+use super::output::Output;
+use super::text;
+
+/// How often the hand of the clock moves.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Prints to standard error: a bar or a moving hand on a terminal, sentences elsewhere, nothing where only the answer
+/// is wanted.
+pub(crate) struct Narrator {
+    output: Output,
+    bar: Option<ProgressBar>,
+    step: String,
+}
+
+impl Narrator {
+    /// Narrates in the way that the output asks for.
+    pub(crate) fn new(output: Output) -> Self {
+        Self {
+            output,
+            bar: None,
+            step: String::new(),
+        }
+    }
+
+    fn bar(&mut self, template: &str) -> &ProgressBar {
+        self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::new(0);
+            let style = ProgressStyle::with_template(template).expect("BUG: the template is a constant");
+            bar.set_style(style);
+            bar
+        })
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Observer for Narrator {
+    fn waiting(&mut self, conflicts: &[Conflict]) {
+        let holders: BTreeSet<String> = conflicts
+            .iter()
+            .map(|conflict| format!("  {}", text::holder(conflict)))
+            .collect();
+        self.clear();
+        self.output
+            .notice(&format!("Waiting for:\n{}", Vec::from_iter(holders).join("\n")));
+        if self.output.shows_progress() {
+            let bar = self.bar("{spinner} waiting for {elapsed}");
+            bar.enable_steady_tick(TICK);
+        }
+    }
+
+    fn progress(&mut self, step: &str, done: u64, total: u64) {
+        if !self.output.shows_progress() {
+            return;
+        }
+        if self.step != step {
+            self.clear();
+            step.clone_into(&mut self.step);
+        }
+        if total > 0 && done >= total {
+            self.clear();
+            return;
+        }
+        let bar = self.bar("{msg} {wide_bar} {pos}/{len}");
+        bar.set_message(step.to_owned());
+        bar.set_length(total);
+        bar.set_position(done);
+    }
+
+    fn notice(&mut self, text: &str) {
+        self.clear();
+        self.output.notice(text);
+    }
+}
+
+impl Drop for Narrator {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
