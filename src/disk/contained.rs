@@ -132,6 +132,17 @@ impl Root {
         }
     }
 
+    /// Opens the directory that contains `path` and looks at the name in it; `None` when nothing can be there, also
+    /// because a file or a symlink stands where a directory should.
+    pub fn find(&self, path: &RepoPath) -> Result<Option<(Parent, Stat)>> {
+        let place = match self.parent(path) {
+            Err(error) if error.is_wrong_kind() => return Ok(None),
+            answer => answer?,
+        };
+        let Some(place) = place else { return Ok(None) };
+        Ok(place.stat()?.map(|stat| (place, stat)))
+    }
+
     /// Like [`parent`](Self::parent), but makes the missing directories, shallow first, 0777 less the umask.
     pub fn make_parents(&self, path: &RepoPath) -> Result<Parent> {
         if let Some(parent) = self.parent(path)? {
@@ -298,6 +309,11 @@ impl Parent {
 }
 
 impl Stat {
+    /// Tells whether its owner may execute it.
+    pub fn is_executable(&self) -> bool {
+        self.kind == FileKind::File && self.mode & 0o100 != 0
+    }
+
     fn of(stat: &rustix::fs::Stat) -> Self {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => FileKind::File,

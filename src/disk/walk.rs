@@ -6,6 +6,7 @@ use std::path::Path;
 
 use walkdir::{DirEntry, WalkDir};
 
+use crate::disk::contained::{self, Stat};
 use crate::disk::{self, DiskError, Result};
 use crate::model::RepoPath;
 
@@ -38,6 +39,47 @@ fn files(root: &Path, from: &Path) -> Result<Vec<RepoPath>> {
 /// Tells whether an entry is the user's: not `.git` and not `.mirror`, at any depth.
 fn is_ours(entry: &DirEntry) -> bool {
     entry.depth() == 0 || !matches!(entry.file_name().as_bytes(), b".git" | b".mirror")
+}
+
+/// Something in a directory that is not a directory itself.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Its path relative to the directory that was walked.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub stat: Stat,
+}
+
+/// Lists everything below `directory` that is no directory, without following links. `enter` is asked with the relative
+/// path of every directory on the way. What lies in `.git` or `.mirror` at the top is left out.
+pub fn below<E: From<DiskError>>(
+    directory: &Path,
+    enter: &mut dyn FnMut(&[u8]) -> std::result::Result<bool, E>,
+) -> std::result::Result<Vec<Found>, E> {
+    let mut found = Vec::new();
+    let mut walk = WalkDir::new(directory).min_depth(1).into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = entry.map_err(|error| DiskError::of("listing", directory)(io::Error::from(error)))?;
+        let path = entry
+            .path()
+            .strip_prefix(directory)
+            .unwrap_or(entry.path())
+            .as_os_str()
+            .as_bytes();
+        let is_entered = !entry.file_type().is_dir() || (is_ours(&entry) && enter(path)?);
+        if !is_entered {
+            walk.skip_current_dir();
+        } else if !entry.file_type().is_dir()
+            && is_ours(&entry)
+            && let Some(stat) = contained::stat(entry.path())?
+        {
+            found.push(Found {
+                path: path.to_vec(),
+                stat,
+            });
+        }
+    }
+    Ok(found)
 }
 
 /// Copies a whole tree except `.git` and `.mirror`: files with their permissions, symlinks as symlinks.

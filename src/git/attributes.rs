@@ -7,6 +7,7 @@ use git2::{AttrCheckFlags, AttrValue, ObjectType};
 
 use crate::git::program::{failed, git, run};
 use crate::git::{Git, GitError, Objects, Result, Source, oid};
+use crate::host::unique_id;
 use crate::model::{FileMode, RepoPath, TreeEntry};
 
 /// How the content of a path is converted between the working tree and git.
@@ -130,45 +131,49 @@ impl Git {
     }
 
     /// Asks git for what it checks out for some of `items`, all in one process.
+    ///
+    /// The size in git's answer is the one before the filters, so it does not tell where an object ends. Every request
+    /// is followed by one for an object that cannot exist: git's complaint about it, which nobody could foresee when
+    /// the content was written, marks the end.
     fn smudged(&self, items: &[(RepoPath, TreeEntry)], wanted: &[usize]) -> Result<Vec<Vec<u8>>> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        let nobody = unique_id().simple().to_string() + &unique_id().simple().to_string();
         let mut input = Vec::new();
         for index in wanted {
             let (path, entry) = &items[*index];
             input.extend_from_slice(format!("{} ", entry.id).as_bytes());
             input.extend_from_slice(path.as_bytes());
-            input.push(0);
+            input.extend_from_slice(format!("\0{nobody} -\0").as_bytes());
         }
         let arguments = ["cat-file", "--filters", "--batch", "-z"];
         let output = run(git(self.root()).args(arguments), &input)?;
         if !output.status.success() {
             return Err(failed(&arguments, &output));
         }
+        let end = format!("\n{nobody} missing\n");
         let mut rest = output.stdout.as_slice();
-        wanted.iter().map(|_| next_object(&mut rest)).collect()
+        wanted
+            .iter()
+            .map(|_| next_object(&mut rest, end.as_bytes()))
+            .collect()
     }
 }
 
-/// Reads one `<id> blob <size>` answer of `git cat-file --batch`.
-fn next_object(rest: &mut &[u8]) -> Result<Vec<u8>> {
+/// Reads one `<id> blob <size>` answer of `git cat-file --batch`, and the mark after it.
+fn next_object(rest: &mut &[u8], end: &[u8]) -> Result<Vec<u8>> {
     let unexpected = || GitError::Answer("git cat-file ended early".to_owned());
     let mut header = Vec::new();
     rest.read_until(b'\n', &mut header).map_err(|_| unexpected())?;
     let header = String::from_utf8_lossy(&header).trim_end().to_owned();
-    let size = header
-        .rsplit(' ')
-        .next()
-        .and_then(|size| size.parse::<usize>().ok());
-    let size = size
-        .filter(|_| header.contains(" blob "))
-        .ok_or(GitError::Answer(header))?;
-    if rest.len() <= size {
-        return Err(unexpected());
+    if !header.contains(" blob ") {
+        return Err(GitError::Answer(header));
     }
+    let size = rest.windows(end.len()).position(|window| window == end);
+    let size = size.ok_or_else(unexpected)?;
     let bytes = rest[..size].to_vec();
-    *rest = &rest[size + 1..];
+    *rest = &rest[size + end.len()..];
     Ok(bytes)
 }
 
