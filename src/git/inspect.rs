@@ -29,6 +29,15 @@ impl Git {
         paths.iter().map(|path| entry_at(&tree, path)).collect()
     }
 
+    /// Tells whether a commit records a directory at `path`.
+    pub fn is_tree(&self, commit: ObjectId, path: &RepoPath) -> Result<bool> {
+        match self.tree_of(commit)?.get_path(path.as_path()) {
+            Ok(entry) => Ok(entry.kind() == Some(git2::ObjectType::Tree)),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(false),
+            Err(error) => Err(GitError::of("reading a tree")(error)),
+        }
+    }
+
     /// Lists everything that a commit records, by path.
     pub fn tracked(&self, commit: ObjectId) -> Result<Vec<(RepoPath, TreeEntry)>> {
         let differences = self.between(None, Some(&self.tree_of(commit)?))?;

@@ -11,6 +11,7 @@ mod index;
 mod inspect;
 mod merge;
 mod objects;
+pub mod patch;
 mod preflight;
 mod program;
 mod reference;

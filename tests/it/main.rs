@@ -12,5 +12,6 @@ mod architecture;
 mod cli;
 mod declared;
 mod sandbox;
+mod stage;
 mod support;
 mod workspace;
