@@ -5,6 +5,7 @@ mod check;
 mod cleanup;
 mod commit;
 mod completions;
+mod diff;
 mod doctor;
 mod history;
 mod init;
@@ -14,8 +15,11 @@ mod man;
 mod recover;
 mod renew;
 mod rollback;
+mod show;
+mod stage;
 mod status;
 mod unlock;
+mod unstage;
 mod who;
 
 use clap::Subcommand;
@@ -31,6 +35,10 @@ pub(crate) enum Command {
     Lock(lock::Lock),
     Unlock(unlock::Unlock),
     Renew(renew::Renew),
+    Stage(stage::Stage),
+    Unstage(unstage::Unstage),
+    Diff(diff::Diff),
+    Show(show::Show),
     Commit(commit::Commit),
     Rollback(rollback::Rollback),
     Status(status::Status),
@@ -54,6 +62,10 @@ impl Command {
             Self::Lock(command) => command.run(context),
             Self::Unlock(command) => command.run(context),
             Self::Renew(command) => command.run(context),
+            Self::Stage(command) => command.run(context),
+            Self::Unstage(command) => command.run(context),
+            Self::Diff(command) => command.run(context),
+            Self::Show(command) => command.run(context),
             Self::Commit(command) => command.run(context),
             Self::Rollback(command) => command.run(context),
             Self::Status(command) => command.run(context),
