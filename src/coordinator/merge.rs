@@ -149,7 +149,11 @@ fn joined(
     }
     match git.merge(sides.base, sides.tip, sides.work, objects)? {
         Merge::Clean { tree } => {
-            let title = format!("Merge branch '{}' into {}", sides.branch, short(sides.target));
+            let title = format!(
+                "Merge branch '{}' into {}",
+                short(sides.branch),
+                short(sides.target)
+            );
             let message = signed_off(&title, &order.task.id, &order.transaction.id);
             let commit = NewCommit {
                 tree,
@@ -163,7 +167,7 @@ fn joined(
             objects.write()?;
             git.set_branch(sides.branch, sides.work)?;
             Err(Error::MergeConflict {
-                branch: Some(sides.branch.to_owned()),
+                branch: Some(short(sides.branch).to_owned()),
                 target: short(sides.target).to_owned(),
                 conflicts,
             })

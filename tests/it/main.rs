@@ -11,6 +11,7 @@
 mod architecture;
 mod cli;
 mod declared;
+mod git;
 mod sandbox;
 mod stage;
 mod support;
