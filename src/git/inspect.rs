@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use git2::{Delta, DiffOptions, ErrorCode, Tree};
+use git2::{ErrorCode, Tree};
 
 use crate::git::{Git, GitError, Result, object_id, oid, system_path, tree_entry};
 use crate::model::{ObjectId, RepoPath, TreeEntry};
@@ -51,35 +51,6 @@ impl Git {
     pub fn difference(&self, old: Option<ObjectId>, new: ObjectId) -> Result<Vec<TreeDifference>> {
         let old = old.map(|old| self.tree_of(old)).transpose()?;
         self.between(old.as_ref(), Some(&self.tree_of(new)?))
-    }
-
-    pub(super) fn between(
-        &self,
-        old: Option<&Tree<'_>>,
-        new: Option<&Tree<'_>>,
-    ) -> Result<Vec<TreeDifference>> {
-        let mut options = DiffOptions::new();
-        options.include_typechange(true).ignore_submodules(false);
-        let diff = self
-            .repository
-            .diff_tree_to_tree(old, new, Some(&mut options))
-            .map_err(GitError::of("comparing trees"))?;
-        let mut differences = Vec::with_capacity(diff.deltas().len());
-        for delta in diff.deltas() {
-            let side =
-                |file: &git2::DiffFile<'_>| tree_entry(u32::from(file.mode()).cast_signed(), file.id());
-            let before = side(&delta.old_file()).filter(|_| delta.status() != Delta::Added);
-            let after = side(&delta.new_file()).filter(|_| delta.status() != Delta::Deleted);
-            let bytes = delta
-                .new_file()
-                .path_bytes()
-                .or_else(|| delta.old_file().path_bytes());
-            let path = RepoPath::new(bytes.unwrap_or_default())
-                .map_err(|error| GitError::Answer(format!("a tree holds {error}")))?;
-            differences.push(TreeDifference { path, before, after });
-        }
-        differences.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(merged_by_path(differences))
     }
 
     /// Tells whether `ancestor` is `commit` or one of its ancestors.
@@ -162,21 +133,6 @@ fn entry_at(tree: &Tree<'_>, path: &RepoPath) -> Result<Option<TreeEntry>> {
         Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
         Err(error) => Err(GitError::of("reading a tree")(error)),
     }
-}
-
-/// A change of type arrives as two differences of one path.
-fn merged_by_path(differences: Vec<TreeDifference>) -> Vec<TreeDifference> {
-    let mut merged: Vec<TreeDifference> = Vec::with_capacity(differences.len());
-    for difference in differences {
-        match merged.last_mut().filter(|last| last.path == difference.path) {
-            Some(last) => {
-                last.before = last.before.or(difference.before);
-                last.after = last.after.or(difference.after);
-            }
-            None => merged.push(difference),
-        }
-    }
-    merged
 }
 
 impl Git {

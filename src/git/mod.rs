@@ -6,7 +6,11 @@
 
 mod attributes;
 mod branch;
+mod cached_tree;
+mod changed;
 mod error;
+mod find;
+pub mod hooks;
 mod index;
 mod inspect;
 mod merge;
@@ -17,13 +21,16 @@ mod program;
 mod reference;
 mod scratch;
 mod tree;
+mod tree_difference;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository};
 
+pub use changed::PushedRef;
 pub use error::GitError;
+pub use find::main_root_of;
 pub use index::{IndexUpdate, IndexView};
 pub use inspect::TreeDifference;
 pub use merge::{Merge, MergeConflict};
