@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::config::ConfigError;
 use crate::disk::DiskError;
+use crate::git::hooks::HookError;
 use crate::git::{GitError, MergeConflict};
 use crate::host::HostError;
 use crate::model::{Conflict, Kind, PathError, RepoPath, ResourceError, TaskId, TransactionId};
@@ -50,6 +51,14 @@ pub enum Error {
         conflicts: Vec<Conflict>,
         /// How long the request waited before its time ran out; `None` when it did not wait.
         waited: Option<Duration>,
+    },
+    /// A git hook refuses: others hold what git is about to record.
+    #[error("git {verb} changes what others hold")]
+    HookRefused {
+        /// The git command: `commit`, `merge`, `am`, `push`.
+        verb: &'static str,
+        /// What is in the way.
+        conflicts: Vec<Conflict>,
     },
     /// Waiting would close a cycle.
     #[error("Waiting would be a deadlock: {}", cycle_text(cycle))]
@@ -257,6 +266,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The git hooks cannot be put in place or taken out.
+    #[error(transparent)]
+    Hook(#[from] HookError),
     /// The configuration is no good.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -297,7 +309,7 @@ impl Error {
             | Self::Path(_)
             | Self::Resource(_)
             | Self::Input { .. } => Kind::Usage,
-            Self::Held { .. } => Kind::Held,
+            Self::Held { .. } | Self::HookRefused { .. } => Kind::Held,
             Self::Deadlock { .. } => Kind::Deadlock,
             Self::Lost { .. } => Kind::Lost,
             Self::NotLocked { .. }
@@ -315,6 +327,7 @@ impl Error {
             Self::Undetermined { .. } => Kind::Unknown,
             Self::Config(error) => error.kind(),
             Self::Host(error) => error.kind(),
+            Self::Hook(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Git(error) => error.kind(),
             Self::Workspace(error) => error.kind(),
@@ -324,7 +337,7 @@ impl Error {
     /// Returns what is in the way, for errors that have it.
     pub fn conflicts(&self) -> &[Conflict] {
         match self {
-            Self::Held { conflicts, .. } => conflicts,
+            Self::Held { conflicts, .. } | Self::HookRefused { conflicts, .. } => conflicts,
             _ => &[],
         }
     }

@@ -9,7 +9,7 @@ use crate::workspace::manifest::Manifest;
 use crate::workspace::slots::{self, Slots};
 
 /// Looks through the slots of a done transaction for bytes that are not the ones it was to displace, keeps them in
-/// quarantine with a line in the history each, and removes the task's branch.
+/// quarantine with a line in the history each.
 ///
 /// The directory with the displaced objects stays for `cleanup` to remove later.
 pub(super) fn tidy(
@@ -29,9 +29,6 @@ pub(super) fn tidy(
             ..NewEvent::of(EventKind::ForeignWriteKept)
         })?;
     }
-    if let Some(transaction) = coordinator.store.transaction(&manifest.transaction)? {
-        drop_branch(coordinator, &transaction)?;
-    }
     Ok(foreign)
 }
 
@@ -48,7 +45,8 @@ pub(super) fn roll_back(coordinator: &mut Coordinator, transaction: &Transaction
     Ok(())
 }
 
-fn drop_branch(coordinator: &Coordinator, transaction: &Transaction) -> Result<(), Error> {
+/// Removes the branch of a transaction, if it has one. Doing it again is harmless.
+pub(super) fn drop_branch(coordinator: &Coordinator, transaction: &Transaction) -> Result<(), Error> {
     let (Some(git), Some(branch)) = (&coordinator.git, &transaction.branch) else {
         return Ok(());
     };
