@@ -6,11 +6,13 @@
 //! | `MIRROR_BYPASS` | `1`: git hooks let pass, and record it |
 //! | `MIRROR_LOG` | a filter such as `debug`: what goes on inside, on standard error |
 //! | `MIRROR_<KEY>` | a configuration key, as in `MIRROR_GIT_TARGET` for `git.target` |
+//! | `GIT_INDEX_FILE` | set by git for its hooks: the index that it is about to commit |
 //! | `XDG_CONFIG_HOME`, `HOME` | where the user's own configuration lies |
 //!
 //! Builds with fault points also know `MIRROR_FAULT` and `MIRROR_TEST_BOOT_ID`.
 #![expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
 
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,6 +35,8 @@ pub(crate) struct Environment {
     pub(crate) task: Option<String>,
     /// Whether git hooks shall let pass.
     pub(crate) bypass: bool,
+    /// The index that git has prepared for a hook.
+    pub(crate) index: Option<PathBuf>,
 }
 
 impl Environment {
@@ -44,6 +48,9 @@ impl Environment {
         Ok(Self {
             task: text("MIRROR_TASK"),
             bypass: text("MIRROR_BYPASS").as_deref() == Some("1"),
+            index: env::var_os("GIT_INDEX_FILE")
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
         })
     }
 
@@ -81,6 +88,11 @@ pub(crate) fn user_configuration() -> anyhow::Result<Layer> {
         }
         Err(source) => Err(Error::Input { path, source }.into()),
     }
+}
+
+/// Returns where programs are looked for.
+pub(crate) fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_default()
 }
 
 /// Returns the machine. Builds with fault points may pretend that it was started again.

@@ -16,6 +16,7 @@ const PATHS_MAX: usize = 3;
 pub(crate) fn hints(error: &Error) -> Vec<String> {
     let one = match error {
         Error::Held { conflicts, waited } => return held(conflicts, waited.is_some()),
+        Error::HookRefused { verb, conflicts } => return refused(verb, conflicts),
         Error::NotInitialised { .. } => "Run `mirror init` in the root of the repository".to_owned(),
         Error::UnknownTask { task } => {
             format!("Run `mirror status` to see all tasks, or `mirror begin -t {task} -w PATH` to open this one")
@@ -66,6 +67,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
         }
         Error::Rejected { .. } => "Mend what it found, stage that, and commit again".to_owned(),
+        Error::Hook(error) => return error.hint().into_iter().collect(),
         Error::Config(error) => return of_config(error).into_iter().collect(),
         Error::Git(error) => return of_git(error).into_iter().collect(),
         Error::Store(error) => return of_store(error).into_iter().collect(),
@@ -135,6 +137,19 @@ fn held(conflicts: &[Conflict], waited: bool) -> Vec<String> {
         ));
     }
     hints
+}
+
+fn refused(verb: &str, conflicts: &[Conflict]) -> Vec<String> {
+    let holder = conflicts
+        .first()
+        .map_or("ID", |conflict| conflict.holder.task.as_str());
+    vec![
+        format!(
+            "Wait until it is given back (`mirror status --watch`), or leave the path out of this {verb}"
+        ),
+        format!("If {holder} is you: `MIRROR_TASK={holder} git {verb}`"),
+        format!("To pass all the same, recorded: `MIRROR_BYPASS=1 git {verb}`"),
+    ]
 }
 
 fn list(paths: &[RepoPath]) -> String {

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod command;
+mod demo;
 mod document;
 mod env;
 mod error;

@@ -5,9 +5,11 @@ mod check;
 mod cleanup;
 mod commit;
 mod completions;
+mod demo;
 mod diff;
 mod doctor;
 mod history;
+mod hook;
 mod init;
 mod lock;
 mod log;
@@ -49,6 +51,8 @@ pub(crate) enum Command {
     Recover(recover::Recover),
     Cleanup(cleanup::Cleanup),
     Doctor(doctor::Doctor),
+    Hook(hook::Hook),
+    Demo(demo::Demo),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -76,6 +80,8 @@ impl Command {
             Self::Recover(_) => recover::Recover::run(context),
             Self::Cleanup(command) => command.run(context),
             Self::Doctor(command) => command.run(context),
+            Self::Hook(command) => command.run(context),
+            Self::Demo(command) => command.run(context),
             Self::Completions(command) => command.run(),
             Self::Man(command) => command.run(),
         }
