@@ -58,7 +58,7 @@ fn kinds_that_would_be_misread_are_refused_by_name() {
         let sandbox = kind.build();
         match Git::open(&sandbox.root()) {
             Err(GitError::Unsupported { feature, .. }) => {
-                assert!(feature.contains(word), "{kind:?}: {feature}")
+                assert!(feature.contains(word), "{kind:?}: {feature}");
             }
             other => panic!("{kind:?}: {:?}", other.map(|git| git.is_some())),
         }

@@ -10,8 +10,10 @@
 
 mod architecture;
 mod cli;
+mod crash;
 mod declared;
 mod git;
+mod hooks;
 mod sandbox;
 mod stage;
 mod support;

@@ -1,0 +1,137 @@
+//! Everything about a repository that a crash must not leave half done.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::Value;
+use walkdir::WalkDir;
+
+use crate::support::Sandbox;
+
+/// What can be seen of a repository. Names that differ from run to run (commits, task branches) are left out of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct State {
+    files: BTreeMap<String, String>,
+    git: Vec<String>,
+    tasks: Vec<String>,
+}
+
+impl State {
+    /// Looks at the repository, as seen from the directory `at`. This runs `mirror status`, which recovers.
+    pub(super) fn of(sandbox: &Sandbox, at: &str) -> Self {
+        let root = sandbox.path(at);
+        let git = |arguments: &[&str]| {
+            let finished = sandbox.program("git").at(&root).args(arguments).run();
+            finished.stdout()
+        };
+        let tasks = tasks(sandbox, &root);
+        let answers = if sandbox.exists(".git") {
+            vec![
+                git(&["rev-parse", "--symbolic-full-name", "HEAD"]),
+                anonymous(&git(&["log", "--format=%T %s"])),
+                // What is on a task's branch is its own affair: a killed commit may have put its work there already.
+                git(&[
+                    "for-each-ref",
+                    "--format=%(refname) %(tree)",
+                    "refs/heads/*",
+                    "refs/tags/",
+                ]),
+                anonymous(&git(&["for-each-ref", "--format=%(refname)"])),
+                git(&["ls-files", "--stage"]),
+                git(&["status", "--porcelain"]),
+                git(&["diff", "--cached"]),
+            ]
+        } else {
+            Vec::new()
+        };
+        Self {
+            files: files(&root),
+            git: answers,
+            tasks,
+        }
+    }
+}
+
+fn files(root: &Path) -> BTreeMap<String, String> {
+    let ours = |name: &std::ffi::OsStr| name == ".git" || name == ".mirror";
+    let walk = WalkDir::new(root).min_depth(1).into_iter();
+    let entries = walk
+        .filter_entry(|entry| !ours(entry.file_name()))
+        .map(Result::unwrap);
+    let described = entries.map(|entry| {
+        let metadata = entry.metadata().unwrap();
+        let name = entry.path().strip_prefix(root).unwrap().display().to_string();
+        let what = if metadata.is_dir() {
+            "directory".to_owned()
+        } else if metadata.is_symlink() {
+            format!("link to {}", fs::read_link(entry.path()).unwrap().display())
+        } else {
+            let bytes = fs::read(entry.path()).unwrap();
+            let mode = metadata.permissions().mode() & 0o777;
+            format!("{mode:o} {}", bytes.escape_ascii())
+        };
+        (name, what)
+    });
+    described.collect()
+}
+
+/// Lists the tasks with their locks and how much they have staged.
+fn tasks(sandbox: &Sandbox, root: &Path) -> Vec<String> {
+    let status = sandbox.mirror_program().at(root).args(["--json", "status"]);
+    let status = status.run().succeeded().json();
+    assert_eq!(
+        status["unfinished"],
+        Value::Array(Vec::new()),
+        "recovery leaves nothing over"
+    );
+    let tasks = status["tasks"].as_array().unwrap().iter().map(|task| {
+        let locks = task["locks"].as_array().unwrap().iter();
+        let locks: Vec<String> = locks
+            .map(|lock| {
+                format!(
+                    "{} {}",
+                    lock["mode"].as_str().unwrap(),
+                    lock["resource"].as_str().unwrap()
+                )
+            })
+            .collect();
+        format!(
+            "{} {} {locks:?} staged {}",
+            task["task"], task["state"], task["staged"]
+        )
+    });
+    tasks.collect()
+}
+
+/// Takes out of `mirror/<id>/<uuid>` what is new in every run.
+fn anonymous(text: &str) -> String {
+    const BRANCH: &str = "mirror/agent/";
+    const UUID_LENGTH: usize = 36;
+    let mut parts = text.split(BRANCH);
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |text, part| text + BRANCH + &part[UUID_LENGTH..])
+}
+
+/// Lists what must never be left behind: lock files of git, and what the doctor finds.
+#[track_caller]
+pub(super) fn assert_clean(sandbox: &Sandbox, at: &str, when: &str) {
+    if sandbox.exists(".git") {
+        let locks: Vec<_> = WalkDir::new(sandbox.path(".git"))
+            .into_iter()
+            .map(|entry| entry.unwrap().into_path())
+            .filter(|path| path.as_os_str().as_bytes().ends_with(b".lock"))
+            .collect();
+        assert!(locks.is_empty(), "{when}: {locks:?}");
+        let fsck = sandbox.try_git(["fsck", "--full", "--strict", "--no-dangling"]);
+        assert_eq!(fsck.code(), Some(0), "{when}: {}", fsck.text());
+    }
+    let doctor = sandbox
+        .mirror_program()
+        .at(sandbox.path(at))
+        .args(["doctor"])
+        .run();
+    assert_eq!(doctor.code(), Some(0), "{when}: {}", doctor.text());
+}

@@ -1,0 +1,4 @@
+//! Git hooks: they stand beside what is there, they refuse what others hold, and they never pass in silence.
+
+mod install;
+mod layouts;
