@@ -63,15 +63,19 @@ impl ScratchRepository {
             "--",
             path,
         ];
-        let output = run(&mut self.command(&arguments), b"")?;
+        self.attempt(&arguments)
+    }
+
+    /// Runs git as a user does. `None` when another git process was in the way, for which git does not wait.
+    fn attempt(&self, arguments: &[&str]) -> Result<Option<()>> {
+        let output = run(&mut self.command(arguments), b"")?;
         if output.status.success() {
             return Ok(Some(()));
         }
-        let is_busy = String::from_utf8_lossy(&output.stderr).contains(".lock");
-        if is_busy {
+        if String::from_utf8_lossy(&output.stderr).contains(".lock") {
             Ok(None)
         } else {
-            Err(failed(&arguments, &output))
+            Err(failed(arguments, &output))
         }
     }
 
@@ -109,10 +113,9 @@ impl ScratchRepository {
         Ok(Err(String::from_utf8_lossy(&output.stderr).into_owned()))
     }
 
-    /// Throws a user's staged and unstaged change of one path away.
-    pub fn restore(&self, path: &str) -> Result<()> {
-        self.git(&["restore", "--staged", "--worktree", "--", path])
-            .map(|_| ())
+    /// Throws a user's staged and unstaged change of one path away. `None` when another git process was in the way.
+    pub fn restore(&self, path: &str) -> Result<Option<()>> {
+        self.attempt(&["restore", "--staged", "--worktree", "--", path])
     }
 
     /// Lists what `git status` has to say; empty when working tree, index and `HEAD` agree.

@@ -112,7 +112,8 @@ impl Play<'_> {
             .to_owned();
         self.say("agent-8", &format!("git commit is refused by the hook: {first}"));
         self.evidence.hook_refused = true;
-        self.scene.repository().restore(&path)?;
+        let repository = self.scene.repository();
+        retry(|| Ok(repository.restore(&path)?))?;
         Ok(())
     }
 
