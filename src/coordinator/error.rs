@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::ConfigError;
+use crate::coordinator::error_text::{cycle_text, held_text, merge_list, path_list};
 use crate::disk::DiskError;
 use crate::git::hooks::HookError;
 use crate::git::{GitError, MergeConflict};
@@ -356,50 +357,5 @@ impl Error {
             Self::Unchangeable { path, .. } => vec![path.clone()],
             _ => Vec::new(),
         }
-    }
-}
-
-/// How many paths or conflicts a message names before it counts the rest.
-const NAMED_MAX: usize = 5;
-
-fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
-    let total = names.len();
-    let mut text = names.take(NAMED_MAX).collect::<Vec<_>>().join(", ");
-    if total > NAMED_MAX {
-        text = format!("{text} and {} more", total - NAMED_MAX);
-    }
-    text
-}
-
-fn path_list(paths: &[RepoPath]) -> String {
-    listed(paths.iter().map(ToString::to_string))
-}
-
-fn merge_list(conflicts: &[MergeConflict]) -> String {
-    listed(conflicts.iter().map(|conflict| conflict.path.to_string()))
-}
-
-fn cycle_text(cycle: &[TaskId]) -> String {
-    let again = cycle.first().map(ToString::to_string);
-    cycle
-        .iter()
-        .map(ToString::to_string)
-        .chain(again)
-        .collect::<Vec<_>>()
-        .join(" waits for ")
-}
-
-fn held_text(conflicts: &[Conflict], waited: Option<Duration>) -> String {
-    let names = listed(conflicts.iter().map(|conflict| {
-        let act = if conflict.waiting {
-            "is waited for by"
-        } else {
-            "is held by"
-        };
-        format!("{} {act} {}", conflict.resource, conflict.holder.task)
-    }));
-    match waited {
-        None => names,
-        Some(waited) => format!("{names}, still after {:.1} s", waited.as_secs_f64()),
     }
 }

@@ -15,6 +15,7 @@ mod diff;
 mod doctor;
 mod draft;
 mod error;
+mod error_text;
 mod fit;
 mod git_lock;
 mod ground;

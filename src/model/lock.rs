@@ -331,12 +331,53 @@ mod tests {
         }
 
         #[test]
+        fn what_is_covered_brings_no_new_overlap(a in resource(), b in resource(), c in resource()) {
+            if a.covers(&b) && overlap(&b, &c) {
+                prop_assert!(overlap(&a, &c));
+            }
+            if let Resource::File(path) = &b {
+                prop_assert_eq!(a.covers(&b), a.covers_path(path));
+            }
+        }
+
+        #[test]
         fn covers_write_agrees_with_each_lock_alone(a in resource(), b in resource()) {
             if let Resource::File(path) = &b {
                 let set: LockSet = [Lock { resource: a.clone(), mode: Mode::Write }].into_iter().collect();
                 prop_assert_eq!(set.covers_write(path), a.covers_path(path));
             }
         }
+    }
+
+    #[test]
+    fn a_directory_covers_what_lies_in_its_reach_and_no_more() {
+        let parse = |letter: &str, key: &str| Resource::from_parts(letter, key.into()).unwrap();
+        let (all, tree, level) = (parse("D", ""), parse("D", "a"), parse("d", "a"));
+        for covered in [
+            parse("F", "a/b/c"),
+            parse("D", "a/b"),
+            parse("d", "a"),
+            tree.clone(),
+        ] {
+            assert!(tree.covers(&covered) && all.covers(&covered), "{covered}");
+        }
+        for beyond in [
+            all.clone(),
+            parse("d", ""),
+            parse("F", "ab"),
+            parse("D", "b"),
+            parse("S", "a"),
+        ] {
+            assert!(!tree.covers(&beyond), "{beyond}");
+        }
+        assert!(level.covers(&level) && level.covers(&parse("F", "a/b")));
+        assert!(
+            !level.covers(&tree) && !level.covers(&parse("d", "a/b")) && !level.covers(&parse("F", "a/b/c"))
+        );
+        assert!(!parse("F", "a").covers(&level));
+        assert!(
+            parse("S", "db").covers(&parse("S", "db:1")) && !parse("S", "db:1").covers(&parse("S", "db"))
+        );
     }
 
     #[test]

@@ -170,6 +170,25 @@ impl Resource {
         }
     }
 
+    /// Tells whether holding `self` includes holding all of `other`: whatever overlaps `other` overlaps `self` too.
+    pub fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Service(own), Self::Service(other)) => {
+                own == other || other.without_port() == Some(&own.0)
+            }
+            (Self::Service(_), _) | (_, Self::Service(_)) | (Self::File(_), Self::Directory(..)) => false,
+            (_, Self::File(path)) => self.covers_path(path),
+            (Self::Directory(own, Depth::Children), Self::Directory(other, depth)) => {
+                own == other && *depth == Depth::Children
+            }
+            (Self::Directory(_, Depth::Recursive), Self::Directory(other, _)) => other
+                .as_ref()
+                .map_or(*self == Self::Directory(None, Depth::Recursive), |path| {
+                    self.covers_path(path)
+                }),
+        }
+    }
+
     /// Returns the questions that find every overlapping lock in an ordered table.
     pub fn probe(&self) -> Probe {
         match self {

@@ -6,14 +6,17 @@
 //! proven by one suite for every store.
 
 use crate::model::{
-    Change, Event, Lock, LockSet, Now, RepoPath, TaskId, Ticket, Token, TransactionId, TransactionState,
+    Change, Event, Lock, LockSet, Now, Owner, RepoPath, TaskId, Ticket, Token, TransactionId,
+    TransactionState,
 };
+use crate::store::acquire::{Acquired, Line};
 use crate::store::data::{
     Asker, Attempt, Decision, HeldLock, NewEvent, NewTransaction, Release, Steal, Transaction,
 };
 use crate::store::error::{DecideError, StoreError};
+use crate::store::lease::Lease;
+use crate::store::queue::Look;
 use crate::store::rows::{Evidence, LockRow, TaskRow, WaiterRow};
-use crate::store::verbs::{Acquired, Queue};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -23,45 +26,49 @@ pub(crate) type TaskAndLocks = (TaskRow, Vec<HeldLock>);
 /// A lock with the task that holds it.
 pub(crate) type LockAndTask = (LockRow, TaskRow);
 
-/// Who was robbed of what, and whom to wake.
-pub(crate) type Stolen = (Vec<(TaskRow, Vec<Lock>)>, Vec<Ticket>);
+/// Who was robbed of what.
+pub(crate) type Stolen = Vec<TaskAndLocks>;
 
-/// What ending a transaction comes to: whom to wake.
+/// Whom to wake: their locks are inserted already.
 pub(crate) type Wake = Vec<Ticket>;
 
 /// Who holds what. Every method is one atomic act.
 pub(crate) trait Backend: Send {
-    /// Grants all of `wants` or nothing, in order of arrival; queues the request if it may wait.
+    /// Grants all of `wants` or nothing, in order of arrival; refuses or queues the request as `line` says.
     fn acquire(
         &mut self,
         now: &Now,
         asker: &Asker,
         wants: &LockSet,
-        queue: Option<&Queue>,
+        line: &Line,
         evidence: &Evidence,
     ) -> Result<Acquired>;
-    /// Claims what was handed to a waiter, or looks whether its turn has come.
+    /// Looks what a waiter would find. Only reads.
+    fn look(&mut self, now: &Now, ticket: Ticket, evidence: &Evidence) -> Result<Look>;
+    /// Claims what was handed to a waiter, or grants it what is free now.
     fn claim(&mut self, now: &Now, ticket: Ticket, evidence: &Evidence) -> Result<Acquired>;
     /// Ends a wait, keeping its place for a while.
-    fn leave(&mut self, now: &Now, ticket: Ticket, evidence: &Evidence) -> Result<Acquired>;
-    /// Removes a waiter that is known to be dead.
-    fn bury(&mut self, now: &Now, ticket: Ticket) -> Result<Wake>;
-    /// Extends a lease; `None`: no such task, `Some(false)`: it was taken.
-    fn renew(&mut self, now: &Now, task: &TaskId) -> Result<Option<bool>>;
-    /// Gives locks back, at any time and any number of times; `None`: no such task.
-    fn release(&mut self, now: &Now, task: &TaskId, what: &Release) -> Result<Option<(Vec<Lock>, Wake)>>;
+    fn leave(&mut self, now: &Now, ticket: Ticket) -> Result<Acquired>;
+    /// Removes a waiter if `owner`, who is known to be dead, still stands at its place.
+    fn bury(&mut self, now: &Now, ticket: Ticket, owner: &Owner) -> Result<Wake>;
+    /// Extends a lease.
+    fn renew(&mut self, now: &Now, task: &TaskId) -> Result<Lease>;
+    /// Gives locks back, at any time and any number of times.
+    fn release(&mut self, now: &Now, task: &TaskId, what: &Release) -> Result<(Lease, Vec<Lock>, Wake)>;
     /// Takes leases by force.
-    fn steal(&mut self, now: &Now, steal: &Steal) -> Result<Stolen>;
-    /// Reaps every lease that has ended by its time or by what `evidence` says.
+    fn steal(&mut self, now: &Now, steal: &Steal) -> Result<(Stolen, Wake)>;
+    /// Reaps every lease and every place that has ended, by its time or by what `evidence` says.
     fn reap(&mut self, now: &Now, evidence: &Evidence) -> Result<(Vec<TaskId>, Wake)>;
     /// Reads one task.
     fn task(&mut self, now: &Now, task: &TaskId) -> Result<Option<TaskAndLocks>>;
-    /// Reads all tasks.
+    /// Reads all tasks, by name.
     fn tasks(&mut self, now: &Now) -> Result<Vec<TaskAndLocks>>;
+    /// Reads one place in the queue.
+    fn waiter(&mut self, now: &Now, ticket: Ticket) -> Result<Option<WaiterRow>>;
     /// Reads the queue, each waiter with those in its way.
     fn waiters(&mut self, now: &Now) -> Result<Vec<(WaiterRow, Vec<TaskId>)>>;
-    /// Reads every lock that overlaps one of `wants`, whatever the modes.
-    fn overlapping(
+    /// Reads every lock that conflicts with one of `wants`.
+    fn conflicting(
         &mut self,
         now: &Now,
         wants: &LockSet,
@@ -79,15 +86,15 @@ pub(crate) trait Registry: Send {
     fn unfinished(&mut self, now: &Now) -> Result<Vec<Transaction>>;
 
     fn changes(&mut self, now: &Now, id: &TransactionId) -> Result<Vec<Change>>;
-    /// Records and removes changes of an open transaction, and renews its task's lease in the same act; `Some(false)` and
-    /// `None` as for a renewal, and then nothing is recorded.
+    /// Records and removes changes of an open transaction, and renews its task's lease in the same act. Unless that is
+    /// held, nothing is recorded.
     fn edit_changes(
         &mut self,
         now: &Now,
         id: &TransactionId,
         put: &[Change],
         remove: &[RepoPath],
-    ) -> Result<Option<bool>>;
+    ) -> Result<Lease>;
 
     /// Begins a commit attempt; answers the task's token.
     fn begin_commit(&mut self, now: &Now, id: &TransactionId, attempt: &Attempt) -> Result<Token>;

@@ -78,6 +78,16 @@ pub enum Asker {
     Task(TaskId),
 }
 
+impl Asker {
+    /// Returns the name of the asking task.
+    pub fn task(&self) -> &TaskId {
+        match self {
+            Self::New(new) => &new.id,
+            Self::Task(id) => id,
+        }
+    }
+}
+
 /// Whether to wait for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {

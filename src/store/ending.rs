@@ -1,17 +1,20 @@
 //! The life of a transaction over rows: opened, filled, decided, ended.
 
-use crate::model::{
-    Change, EventKind, LockSet, RepoPath, Resource, Ticket, Token, TransactionId, TransactionState,
-};
-use crate::store::data::{Attempt, Decision, NewEvent, NewTransaction, Transaction};
+use crate::model::{Change, EventKind, LockSet, RepoPath, Ticket, Token, TransactionId, TransactionState};
+use crate::store::data::{Attempt, Decision, NewEvent, NewTransaction, Release, Transaction};
 use crate::store::error::StoreError;
+use crate::store::lease::{self, Lease};
 use crate::store::rows::Rows;
-use crate::store::{rules, verbs};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// Opens a transaction of a task.
 pub(crate) fn open(rows: &mut dyn Rows, new: &NewTransaction) -> Result<Transaction> {
+    if rows.task(&new.task)?.is_none_or(|task| task.lost) {
+        return Err(StoreError::NoLease {
+            task: new.task.clone(),
+        });
+    }
     let transaction = Transaction {
         id: new.id,
         task: new.task.clone(),
@@ -54,11 +57,11 @@ pub(crate) fn edit_changes(
     id: &TransactionId,
     put: &[Change],
     remove: &[RepoPath],
-) -> Result<Option<bool>> {
+) -> Result<Lease> {
     let transaction = stepping(rows, id, TransactionState::Committing)?;
-    let renewed = verbs::renew(rows, &transaction.task)?;
-    if renewed != Some(true) {
-        return Ok(renewed);
+    let lease = lease::renew(rows, &transaction.task)?;
+    if lease != Lease::Held {
+        return Ok(lease);
     }
     for path in remove {
         rows.delete_change(id, path)?;
@@ -80,23 +83,28 @@ pub(crate) fn edit_changes(
             })?;
         }
     }
-    Ok(renewed)
+    Ok(lease)
 }
 
 /// Begins a commit attempt under the task's newest token.
 pub(crate) fn begin_commit(rows: &mut dyn Rows, id: &TransactionId, attempt: &Attempt) -> Result<Token> {
     let transaction = stepping(rows, id, TransactionState::Committing)?;
-    let token = rows.task(&transaction.task)?.map(|row| row.token);
+    let task = rows.task(&transaction.task)?.filter(|task| !task.lost);
+    let token = task
+        .ok_or_else(|| StoreError::NoLease {
+            task: transaction.task.clone(),
+        })?
+        .token;
     rows.put_transaction(&Transaction {
         state: TransactionState::Committing,
-        token,
+        token: Some(token),
         reference: attempt.reference.clone(),
         old: attempt.old,
         new: attempt.new,
         manifest: None,
         ..transaction
     })?;
-    token.ok_or_else(|| StoreError::Damaged(format!("the task of transaction {id} does not exist")))
+    Ok(token)
 }
 
 /// The commit point: checks that the token is the newest and that a write lock covers every path, and decides. Answers
@@ -157,15 +165,6 @@ pub(crate) fn end(rows: &mut dyn Rows, id: &TransactionId, to: TransactionState)
     let transaction = stepping(rows, id, to)?;
     let task = transaction.task.clone();
     let token = rows.task(&task)?.map(|row| row.token);
-    let mut freed: Vec<Resource> = rows
-        .locks_of(&task)?
-        .into_iter()
-        .map(|held| held.lock.resource)
-        .collect();
-    rows.delete_locks_of(&task)?;
-    if to == TransactionState::RolledBack {
-        rows.delete_changes(id)?;
-    }
     let kind = if to == TransactionState::Done {
         EventKind::TaskCommitted
     } else {
@@ -176,13 +175,13 @@ pub(crate) fn end(rows: &mut dyn Rows, id: &TransactionId, to: TransactionState)
         token,
         ..NewEvent::about(kind, &task)
     })?;
+    if to == TransactionState::RolledBack {
+        rows.delete_changes(id)?;
+    }
     rows.put_transaction(&Transaction {
         state: to,
         ..transaction
     })?;
-    if let Some(waiter) = rows.waiter_of(&task)? {
-        freed.extend(rules::drop_waiter(rows, &waiter)?);
-    }
-    rules::remove_if_idle(rows, &task)?;
-    rules::hand_off(rows, freed)
+    let (_, _, wake) = lease::release(rows, &task, &Release::All)?;
+    Ok(wake)
 }

@@ -3,11 +3,16 @@
 use std::path::PathBuf;
 
 use crate::disk::DiskError;
+use crate::host::HostError;
 use crate::model::{Conflict, IllegalStep, Kind, TaskId, TransactionId};
+use crate::store::lease::Lease;
 
 /// The store failed, or what it holds makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The machine would not say who we are.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// The database said no.
     #[error("The registry failed while {doing}")]
     Database {
@@ -64,6 +69,12 @@ pub enum StoreError {
         /// From where to where.
         #[source]
         step: IllegalStep,
+    },
+    /// A task lost its lease, or is gone, before its transaction could begin or go on.
+    #[error("The task {task} holds no lease any more")]
+    NoLease {
+        /// Which.
+        task: TaskId,
     },
     /// There is no such transaction.
     #[error("There is no transaction {0}")]
@@ -146,9 +157,21 @@ impl StoreError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Damaged(_) => Kind::Damaged,
+            Self::NoLease { .. } => Kind::Lost,
             Self::Missing { .. } => Kind::Usage,
             Self::State { .. } | Self::NoTransaction(_) => Kind::Bug,
             _ => Kind::Failed,
+        }
+    }
+}
+
+impl LeaseError {
+    /// Turns a lease that is not the task's own into the error that says so.
+    pub(crate) fn unless_held(lease: Lease) -> Result<(), Self> {
+        match lease {
+            Lease::Held => Ok(()),
+            Lease::Lost => Err(Self::Lost),
+            Lease::Unknown => Err(Self::Unknown),
         }
     }
 }

@@ -1,14 +1,20 @@
 //! A store whose acts are functions over rows: embedded SQLite and memory.
 
+use std::collections::BTreeMap;
+
 use crate::model::{
-    Change, Event, EventKind, LockSet, Now, RepoPath, TaskId, Ticket, Token, TransactionId, TransactionState,
+    Change, Event, EventKind, Lock, LockSet, Now, Owner, RepoPath, TaskId, Ticket, Token, TransactionId,
+    TransactionState,
 };
+use crate::store::acquire::{Acquired, Line};
 use crate::store::backend::{Backend, LockAndTask, Registry, Stolen, TaskAndLocks, Wake};
 use crate::store::data::{Asker, Attempt, Decision, NewEvent, NewTransaction, Release, Steal, Transaction};
 use crate::store::error::{DecideError, StoreError};
+use crate::store::judge::missing_task;
+use crate::store::lease::Lease;
+use crate::store::queue::Look;
 use crate::store::rows::{Durability, Evidence, Rows, TaskRow, WaiterRow};
-use crate::store::verbs::{self, Acquired, Queue};
-use crate::store::{ending, rules};
+use crate::store::{acquire, deadlock, ending, lease, queue};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -95,43 +101,42 @@ impl<E: Engine> Backend for Local<E> {
         now: &Now,
         asker: &Asker,
         wants: &LockSet,
-        queue: Option<&Queue>,
+        line: &Line,
         evidence: &Evidence,
     ) -> Result<Acquired> {
-        self.normal(now, |rows| verbs::acquire(rows, asker, wants, queue, evidence))
+        self.normal(now, |rows| acquire::acquire(rows, asker, wants, line, evidence))
+    }
+
+    fn look(&mut self, now: &Now, ticket: Ticket, evidence: &Evidence) -> Result<Look> {
+        self.read(now, |rows| queue::look(rows, ticket, evidence))
     }
 
     fn claim(&mut self, now: &Now, ticket: Ticket, evidence: &Evidence) -> Result<Acquired> {
-        self.normal(now, |rows| verbs::claim(rows, ticket, evidence))
+        self.normal(now, |rows| queue::claim(rows, ticket, evidence))
     }
 
-    fn leave(&mut self, now: &Now, ticket: Ticket, evidence: &Evidence) -> Result<Acquired> {
-        self.normal(now, |rows| verbs::leave(rows, ticket, evidence))
+    fn leave(&mut self, now: &Now, ticket: Ticket) -> Result<Acquired> {
+        self.normal(now, |rows| queue::leave(rows, ticket))
     }
 
-    fn bury(&mut self, now: &Now, ticket: Ticket) -> Result<Wake> {
-        self.normal(now, |rows| verbs::bury(rows, ticket))
+    fn bury(&mut self, now: &Now, ticket: Ticket, owner: &Owner) -> Result<Wake> {
+        self.normal(now, |rows| queue::bury(rows, ticket, owner))
     }
 
-    fn renew(&mut self, now: &Now, task: &TaskId) -> Result<Option<bool>> {
-        self.normal(now, |rows| verbs::renew(rows, task))
+    fn renew(&mut self, now: &Now, task: &TaskId) -> Result<Lease> {
+        self.normal(now, |rows| lease::renew(rows, task))
     }
 
-    fn release(
-        &mut self,
-        now: &Now,
-        task: &TaskId,
-        what: &Release,
-    ) -> Result<Option<(Vec<crate::model::Lock>, Wake)>> {
-        self.normal(now, |rows| verbs::release(rows, task, what))
+    fn release(&mut self, now: &Now, task: &TaskId, what: &Release) -> Result<(Lease, Vec<Lock>, Wake)> {
+        self.normal(now, |rows| lease::release(rows, task, what))
     }
 
-    fn steal(&mut self, now: &Now, steal: &Steal) -> Result<Stolen> {
-        self.normal(now, |rows| verbs::steal(rows, steal))
+    fn steal(&mut self, now: &Now, steal: &Steal) -> Result<(Stolen, Wake)> {
+        self.normal(now, |rows| lease::steal(rows, steal))
     }
 
     fn reap(&mut self, now: &Now, evidence: &Evidence) -> Result<(Vec<TaskId>, Wake)> {
-        self.normal(now, |rows| verbs::reap(rows, evidence))
+        self.normal(now, |rows| lease::reap_ended(rows, evidence))
     }
 
     fn task(&mut self, now: &Now, task: &TaskId) -> Result<Option<TaskAndLocks>> {
@@ -143,26 +148,29 @@ impl<E: Engine> Backend for Local<E> {
 
     fn tasks(&mut self, now: &Now) -> Result<Vec<TaskAndLocks>> {
         self.read(now, |rows| {
-            let tasks = rows.tasks()?;
+            let tasks = rows.tasks()?.into_iter();
             tasks
-                .into_iter()
                 .map(|row| rows.locks_of(&row.id).map(|locks| (row, locks)))
                 .collect()
         })
     }
 
+    fn waiter(&mut self, now: &Now, ticket: Ticket) -> Result<Option<WaiterRow>> {
+        self.read(now, |rows| rows.waiter(ticket))
+    }
+
     fn waiters(&mut self, now: &Now) -> Result<Vec<(WaiterRow, Vec<TaskId>)>> {
         self.read(now, |rows| {
-            let waiters = rows.waiters()?;
-            let with_blockers = waiters.into_iter().map(|row| {
-                let blockers = rules::blocked_by(rows, &row.task)?;
+            let waiters = rows.waiters()?.into_iter();
+            let with_blockers = waiters.map(|row| {
+                let blockers = deadlock::blocked_at(rows, &row)?;
                 Ok((row, blockers.into_iter().collect()))
             });
             with_blockers.collect()
         })
     }
 
-    fn overlapping(
+    fn conflicting(
         &mut self,
         now: &Now,
         wants: &LockSet,
@@ -170,17 +178,13 @@ impl<E: Engine> Backend for Local<E> {
     ) -> Result<Vec<LockAndTask>> {
         self.read(now, |rows| {
             let mut found = Vec::new();
-            let mut known: std::collections::BTreeMap<TaskId, TaskRow> = std::collections::BTreeMap::new();
-            for row in rows.overlapping(wants, except)? {
-                let task = if let Some(task) = known.get(&row.task) {
-                    task.clone()
-                } else {
-                    let Some(task) = rows.task(&row.task)? else {
-                        continue;
-                    };
-                    known.insert(row.task.clone(), task.clone());
-                    task
-                };
+            let mut known: BTreeMap<TaskId, TaskRow> = BTreeMap::new();
+            for row in rows.conflicting(wants, except, None)? {
+                if !known.contains_key(&row.task) {
+                    let task = rows.task(&row.task)?.ok_or_else(|| missing_task(&row.task))?;
+                    known.insert(row.task.clone(), task);
+                }
+                let task = known[&row.task].clone();
                 found.push((row, task));
             }
             Ok(found)
@@ -227,7 +231,7 @@ impl<E: Engine> Registry for Local<E> {
         id: &TransactionId,
         put: &[Change],
         remove: &[RepoPath],
-    ) -> Result<Option<bool>> {
+    ) -> Result<Lease> {
         self.normal(now, |rows| ending::edit_changes(rows, id, put, remove))
     }
 

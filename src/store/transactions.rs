@@ -50,11 +50,8 @@ impl Store {
         remove: &[RepoPath],
     ) -> Result<(), LeaseError> {
         let now = self.host.now();
-        match self.parts.edit_changes(&now, id, put, remove)? {
-            None => Err(LeaseError::Unknown),
-            Some(false) => Err(LeaseError::Lost),
-            Some(true) => Ok(()),
-        }
+        let lease = self.parts.edit_changes(&now, id, put, remove)?;
+        LeaseError::unless_held(lease)
     }
 
     /// Begins a commit attempt: `open` to `committing`. Answers the token that the decision will check.
@@ -100,7 +97,7 @@ impl Store {
     fn end(&mut self, id: &TransactionId, to: TransactionState) -> Result<(), StoreError> {
         let now = self.host.now();
         let wake = self.parts.end(&now, id, to)?;
-        self.ring(&wake);
+        self.ring(wake);
         Ok(())
     }
 

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
+use mirror::disk;
+use mirror::host::unique_id;
 use serde::Serialize;
 
 use crate::cli::Context;
@@ -56,10 +57,10 @@ impl Demo {
             work(name, &Scene::at(root), &context.host)?;
             return Ok(ExitCode::Done);
         }
-        let directory = tempfile::Builder::new().prefix("mirror-demo-").tempdir();
-        let mut directory = directory.context("Failed making a directory for the play")?;
-        directory.disable_cleanup(self.keep);
-        let root = directory.path().join("repository");
+        let root = std::env::temp_dir().join(format!("mirror-demo-{}", unique_id()));
+        let _cleared_up = ClearUp {
+            root: (!self.keep).then(|| root.clone()),
+        };
         let scene = Scene::build(&root, original.as_deref(), &context.host)?;
         let mut lines = Vec::new();
         let output = context.output;
@@ -86,5 +87,19 @@ impl Demo {
             return Ok(ExitCode::Done);
         }
         Ok(Report::of_bug("The proof does not hold: see above".to_owned()).tell(output.json))
+    }
+}
+
+/// Removes the repository of the play, also when the play was broken off by an error.
+struct ClearUp {
+    root: Option<PathBuf>,
+}
+
+impl Drop for ClearUp {
+    fn drop(&mut self) {
+        if let Some(root) = &self.root {
+            // Whatever stays is in the directory for temporary files.
+            drop(disk::remove_dir_all(root));
+        }
     }
 }

@@ -34,15 +34,18 @@ CREATE TABLE lock (
 CREATE INDEX lock_task ON lock (task);
 
 CREATE TABLE waiter (
-    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
-    ticket BLOB NOT NULL UNIQUE,
-    task   TEXT NOT NULL UNIQUE,
-    owner  TEXT NOT NULL,
-    since  INTEGER NOT NULL,
-    phase  TEXT NOT NULL,
-    token  INTEGER,
-    until  INTEGER
+    seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+    ticket   BLOB NOT NULL UNIQUE,
+    task     TEXT NOT NULL,
+    owner    TEXT NOT NULL,
+    since    INTEGER NOT NULL,
+    until    INTEGER NOT NULL,
+    phase    TEXT NOT NULL,
+    token    INTEGER,
+    upgraded TEXT,
+    absent   INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX waiter_task ON waiter (task);
 CREATE TABLE want (
     ns   INTEGER NOT NULL,
     res  BLOB NOT NULL,

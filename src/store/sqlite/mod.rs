@@ -5,9 +5,11 @@
 //! asked. Lock transactions are not synced; a decision is, and since the log is durable in order, everything before it
 //! is durable with it.
 
+mod columns;
 mod open;
 mod overlap;
 mod rows;
+mod statements;
 mod tables;
 mod text;
 
@@ -22,7 +24,7 @@ use crate::store::backend::Parts;
 use crate::store::error::StoreError;
 use crate::store::local::{Act, Engine, Local, WriteError, rebooted};
 use crate::store::rows::Durability;
-use crate::store::sqlite::rows::SqlRows;
+use crate::store::sqlite::statements::SqlRows;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -47,8 +49,8 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     /// Makes the registry, or opens the one that is there.
-    pub(crate) fn create(place: &Place) -> Result<Self> {
-        open::create(place).map(|connection| Self {
+    pub(crate) fn create(place: &Place, now: &Now) -> Result<Self> {
+        open::create(place, now).map(|connection| Self {
             place: place.clone(),
             connection,
         })

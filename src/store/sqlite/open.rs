@@ -6,10 +6,11 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
-use uuid::Uuid;
 
 use crate::disk::contained;
 use crate::disk::lock::FileLock;
+use crate::host::unique_id;
+use crate::model::Now;
 use crate::store::Place;
 use crate::store::error::StoreError;
 use crate::store::sqlite::database;
@@ -31,7 +32,7 @@ const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("001_registry.sql"))];
 const FORMAT: i64 = 1;
 
 /// Makes the registry or completes it; one that is there stays as it is.
-pub(super) fn create(place: &Place) -> Result<Connection> {
+pub(super) fn create(place: &Place, now: &Now) -> Result<Connection> {
     let _door = FileLock::acquire(&place.door)?;
     let mut connection = connect(place, OpenFlags::SQLITE_OPEN_CREATE)?;
     refuse_newer(place, &connection)?;
@@ -41,11 +42,10 @@ pub(super) fn create(place: &Place) -> Result<Connection> {
             doing: "making the tables",
             source: Box::new(error),
         })?;
-    // The first boot id is empty: the first write notices a new boot, durably.
     connection
         .execute(
-            "INSERT OR IGNORE INTO counter (only_row, token, token_durable, boot, repository) VALUES (0, 0, 0, '', ?1)",
-            [Uuid::now_v7().to_string()],
+            "INSERT OR IGNORE INTO counter (only_row, token, token_durable, boot, repository) VALUES (0, 0, 0, ?1, ?2)",
+            [now.boot.as_str(), &unique_id().to_string()],
         )
         .map_err(database("making the tables"))?;
     Ok(connection)

@@ -1,167 +1,23 @@
 //! The rows of the lock rules as SQL. One prepared statement per question, kept for the life of the connection.
 
-use rusqlite::{Connection, OptionalExtension as _, Params, Row, params};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
-use crate::model::{
-    Change, Lock, LockSet, Now, RepoPath, Resource, TaskId, Ticket, Token, TransactionId, WallTime,
-};
+use rusqlite::params;
+
+use crate::model::{Change, Lock, LockSet, Now, RepoPath, Resource, TaskId, Ticket, Token, TransactionId};
 use crate::store::data::{HeldLock, NewEvent, Transaction};
 use crate::store::error::StoreError;
-use crate::store::rows::{LockRow, Phase, Rows, TaskRow, WaiterRow};
-use crate::store::sqlite::text::{
-    self, from_json, from_json_if_any, mode_number, namespace, object, parsed, to_json, token_number,
+use crate::store::rows::{End, LockRow, Part, Rows, TaskRow, WaiterRow};
+use crate::store::sqlite::columns::{
+    TASK, TRANSACTION, WAITER, change_row, lock_row, phase_columns, seq_number, task_row, transaction_row,
+    waiter_row,
 };
-use crate::store::sqlite::{database, overlap};
+use crate::store::sqlite::overlap;
+use crate::store::sqlite::statements::SqlRows;
+use crate::store::sqlite::text::{self, mode_number, namespace, to_json, token_number};
 
 type Result<T> = std::result::Result<T, StoreError>;
-
-const TASK: &str = "SELECT id, token, owner, ttl, max_hold, renewed, reason, metadata, since, lost FROM task";
-const TRANSACTION: &str =
-    "SELECT id, task, state, branch, target, base, token, ref, old, new, manifest, began FROM txn";
-const WAITER: &str = "SELECT seq, ticket, task, owner, since, phase, token, until FROM waiter";
-
-/// The rows of one connection inside one act.
-pub(super) struct SqlRows<'a> {
-    connection: &'a Connection,
-    now: &'a Now,
-}
-
-impl<'a> SqlRows<'a> {
-    pub(super) fn new(connection: &'a Connection, now: &'a Now) -> Self {
-        Self { connection, now }
-    }
-
-    fn run(&self, statement: &str, values: impl Params) -> Result<()> {
-        let prepared = self.connection.prepare_cached(statement);
-        prepared
-            .and_then(|mut prepared| prepared.execute(values))
-            .map(|_| ())
-            .map_err(database("writing a row"))
-    }
-
-    fn one<T>(
-        &self,
-        statement: &str,
-        values: impl Params,
-        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Option<T>> {
-        let prepared = self.connection.prepare_cached(statement);
-        prepared
-            .and_then(|mut prepared| prepared.query_row(values, read).optional())
-            .map_err(database("reading a row"))
-    }
-
-    fn many<T>(
-        &self,
-        statement: &str,
-        values: impl Params,
-        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>> {
-        let prepared = self.connection.prepare_cached(statement);
-        prepared
-            .and_then(|mut prepared| prepared.query_map(values, read)?.collect())
-            .map_err(database("reading rows"))
-    }
-
-    fn with_wants(&self, mut row: WaiterRow) -> Result<WaiterRow> {
-        let locks = self.many(
-            "SELECT kind, res, mode FROM want WHERE seq = ?1",
-            [seq_number(row.seq)],
-            |found| text::lock(found, 0),
-        )?;
-        row.wants = locks.into_iter().collect();
-        Ok(row)
-    }
-}
-
-fn seq_number(seq: u64) -> i64 {
-    i64::try_from(seq).unwrap_or(i64::MAX)
-}
-
-fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
-    Ok(TaskRow {
-        id: parsed(row, 0)?,
-        token: text::token(row, 1)?,
-        owner: from_json(row, 2)?,
-        ttl_ns: row.get(3)?,
-        max_hold_ns: row.get(4)?,
-        renewed_ns: row.get(5)?,
-        reason: row.get(6)?,
-        metadata: from_json(row, 7)?,
-        since: WallTime { ms: row.get(8)? },
-        lost: row.get(9)?,
-    })
-}
-
-fn transaction_row(row: &Row<'_>) -> rusqlite::Result<Transaction> {
-    Ok(Transaction {
-        id: TransactionId::from_bytes(row.get(0)?),
-        task: parsed(row, 1)?,
-        state: parsed(row, 2)?,
-        branch: row.get(3)?,
-        target: row.get(4)?,
-        base: object(row, 5)?,
-        token: row
-            .get::<_, Option<i64>>(6)?
-            .map(|_| text::token(row, 6))
-            .transpose()?,
-        reference: row.get(7)?,
-        old: object(row, 8)?,
-        new: object(row, 9)?,
-        manifest: row
-            .get::<_, Option<[u8; 32]>>(10)?
-            .map(crate::model::Digest::from_bytes),
-        began: WallTime { ms: row.get(11)? },
-    })
-}
-
-fn waiter_row(row: &Row<'_>) -> rusqlite::Result<WaiterRow> {
-    let until_ns = row.get::<_, Option<i64>>(7)?.unwrap_or(0);
-    let phase = match row.get_ref(5)?.as_str()? {
-        "waiting" => Phase::Waiting,
-        "away" => Phase::Away { until_ns },
-        "granted" => Phase::Granted {
-            token: text::token(row, 6)?,
-            until_ns,
-        },
-        _ => return Err(text::nonsense(5, "a phase")),
-    };
-    Ok(WaiterRow {
-        seq: text::token(row, 0)?.get(),
-        ticket: Ticket::from_bytes(row.get(1)?),
-        task: parsed(row, 2)?,
-        wants: LockSet::new(),
-        owner: from_json(row, 3)?,
-        since: WallTime { ms: row.get(4)? },
-        phase,
-    })
-}
-
-/// The three columns of a phase.
-fn phase_columns(phase: Phase) -> (&'static str, Option<i64>, Option<i64>) {
-    match phase {
-        Phase::Waiting => ("waiting", None, None),
-        Phase::Away { until_ns } => ("away", None, Some(until_ns)),
-        Phase::Granted { token, until_ns } => ("granted", Some(token_number(token)), Some(until_ns)),
-    }
-}
-
-fn change_row(row: &Row<'_>) -> rusqlite::Result<Change> {
-    let path = |at: usize| -> rusqlite::Result<Option<RepoPath>> {
-        let bytes: Option<Vec<u8>> = row.get(at)?;
-        bytes
-            .map(|bytes| RepoPath::new(bytes).map_err(|_| text::nonsense(at, "a path")))
-            .transpose()
-    };
-    Ok(Change {
-        path: path(0)?.ok_or_else(|| text::nonsense(0, "a path"))?,
-        post: from_json_if_any(row, 1)?,
-        base: from_json_if_any(row, 2)?,
-        slot: row.get(3)?,
-        moved_from: path(4)?,
-        moved_to: path(5)?,
-    })
-}
 
 impl Rows for SqlRows<'_> {
     fn now(&self) -> &Now {
@@ -261,17 +117,28 @@ impl Rows for SqlRows<'_> {
         self.run("DELETE FROM lock WHERE task = ?1", [task.as_str()])
     }
 
-    fn overlapping(&mut self, wants: &LockSet, except: Option<&TaskId>) -> Result<Vec<LockRow>> {
-        let mut found = Vec::new();
+    fn conflicting(
+        &mut self,
+        wants: &LockSet,
+        except: Option<&TaskId>,
+        limit: Option<usize>,
+    ) -> Result<Vec<LockRow>> {
+        let limit = limit.unwrap_or(usize::MAX);
+        let mut found = BTreeMap::new();
         overlap::for_each(self.connection, overlap::LOCKS, wants, &mut |row| {
-            if except.is_none_or(|own| row.get_ref(4).is_ok_and(|task| task.as_str() != Ok(own.as_str()))) {
-                found.push(lock_row(row)?);
+            let is_own =
+                except.is_some_and(|own| row.get_ref(4).is_ok_and(|task| task.as_str() == Ok(own.as_str())));
+            if !is_own {
+                let row = lock_row(row)?;
+                found.insert((row.task.clone(), row.lock.clone()), row);
             }
-            Ok(())
+            Ok(if found.len() >= limit {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            })
         })?;
-        found.sort_by(|a: &LockRow, b| (&a.task, &a.lock).cmp(&(&b.task, &b.lock)));
-        found.dedup();
-        Ok(found)
+        Ok(found.into_values().collect())
     }
 
     fn has_waiters(&mut self) -> Result<bool> {
@@ -294,39 +161,61 @@ impl Rows for SqlRows<'_> {
         row.map(|row| self.with_wants(row)).transpose()
     }
 
-    fn waiter_of(&mut self, task: &TaskId) -> Result<Option<WaiterRow>> {
-        let row = self.one(&format!("{WAITER} WHERE task = ?1"), [task.as_str()], waiter_row)?;
+    fn waiter_at(&mut self, seq: u64) -> Result<Option<WaiterRow>> {
+        let row = self.one(&format!("{WAITER} WHERE seq = ?1"), [seq_number(seq)], waiter_row)?;
         row.map(|row| self.with_wants(row)).transpose()
     }
 
-    fn waiters_overlapping(&mut self, wants: &LockSet) -> Result<Vec<WaiterRow>> {
-        let mut places = std::collections::BTreeSet::new();
+    fn waiters_of(&mut self, task: &TaskId) -> Result<Vec<WaiterRow>> {
+        let statement = format!("{WAITER} WHERE task = ?1 ORDER BY seq");
+        let rows = self.many(&statement, [task.as_str()], waiter_row)?;
+        rows.into_iter().map(|row| self.with_wants(row)).collect()
+    }
+
+    fn conflicting_places(&mut self, wants: &LockSet, part: Part) -> Result<Vec<u64>> {
+        let mut places = BTreeSet::new();
         overlap::for_each(self.connection, overlap::WANTS, wants, &mut |row| {
-            places.insert(row.get::<_, i64>(3)?);
-            Ok(())
+            let seq = text::token(row, 3)?.get();
+            if seq > part.after && seq < part.before {
+                places.insert(seq);
+            }
+            Ok(ControlFlow::Continue(()))
         })?;
-        let mut found = Vec::with_capacity(places.len());
-        for seq in places {
-            let row = self.one(&format!("{WAITER} WHERE seq = ?1"), [seq], waiter_row)?;
-            let row =
-                row.ok_or_else(|| StoreError::Damaged(format!("place {seq} of the queue has no waiter")))?;
-            found.push(self.with_wants(row)?);
+        let mut nearest: Box<dyn Iterator<Item = u64>> = match part.from {
+            End::First => Box::new(places.into_iter()),
+            End::Last => Box::new(places.into_iter().rev()),
+        };
+        let mut chosen = Vec::new();
+        while chosen.len() < part.limit
+            && let Some(seq) = nearest.next()
+        {
+            // What is handed over already is held and waits no more.
+            let queued = self.one(
+                "SELECT 1 FROM waiter WHERE seq = ?1 AND phase <> 'granted'",
+                [seq_number(seq)],
+                |_| Ok(()),
+            )?;
+            chosen.extend(queued.map(|()| seq));
         }
-        Ok(found)
+        chosen.sort_unstable();
+        Ok(chosen)
     }
 
     fn queue(&mut self, row: &WaiterRow) -> Result<()> {
-        let (phase, token, until) = phase_columns(row.phase);
+        let (phase, token, upgraded, absent) = phase_columns(&row.phase);
         self.run(
-            "INSERT INTO waiter (ticket, task, owner, since, phase, token, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO waiter (ticket, task, owner, since, until, phase, token, upgraded, absent)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             params![
                 row.ticket.as_bytes(),
                 row.task.as_str(),
                 to_json(&row.owner),
                 row.since.ms,
+                row.until_ns,
                 phase,
                 token,
-                until
+                upgraded,
+                absent
             ],
         )?;
         let seq = self.connection.last_insert_rowid();
@@ -347,16 +236,19 @@ impl Rows for SqlRows<'_> {
     }
 
     fn update_waiter(&mut self, row: &WaiterRow) -> Result<()> {
-        let (phase, token, until) = phase_columns(row.phase);
+        let (phase, token, upgraded, absent) = phase_columns(&row.phase);
         self.run(
-            "UPDATE waiter SET ticket = ?2, owner = ?3, phase = ?4, token = ?5, until = ?6 WHERE seq = ?1",
+            "UPDATE waiter SET ticket = ?2, owner = ?3, until = ?4, phase = ?5, token = ?6, upgraded = ?7, absent = ?8
+             WHERE seq = ?1",
             params![
                 seq_number(row.seq),
                 row.ticket.as_bytes(),
                 to_json(&row.owner),
+                row.until_ns,
                 phase,
                 token,
-                until
+                upgraded,
+                absent
             ],
         )
     }
@@ -464,12 +356,4 @@ impl Rows for SqlRows<'_> {
             ],
         )
     }
-}
-
-fn lock_row(row: &Row<'_>) -> rusqlite::Result<LockRow> {
-    Ok(LockRow {
-        lock: text::lock(row, 0)?,
-        token: text::token(row, 3)?,
-        task: parsed(row, 4)?,
-    })
 }

@@ -52,7 +52,7 @@ fn a_misspelt_command_is_guessed() {
     $ mirror statsu
     --- stderr
     Error: Unrecognized subcommand 'statsu'
-    Hint: Did you mean status?
+    Hint: Did you mean stage or status?
     Hint: Usage: mirror [OPTIONS] <COMMAND>
     --- exit 2
     ");

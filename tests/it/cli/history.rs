@@ -26,9 +26,10 @@ fn what_happened_is_shown_the_oldest_first() {
     assert_left!(sandbox.mirror(["history", "-t", "a"]), @"
     $ mirror history -t a
     --- stdout
-    [TIME]  resource.locked   a  file:README
-    [TIME]  task.began        a
-    [TIME]  task.rolled_back  a
+    [TIME]  resource.locked    a  file:README
+    [TIME]  task.began         a
+    [TIME]  task.rolled_back   a
+    [TIME]  resource.unlocked  a  file:README
     --- exit 0
     ");
     let events = events(&sandbox, &["-t", "a"]);

@@ -1,0 +1,51 @@
+//! Lists of what is concerned, short enough for a message.
+
+use std::time::Duration;
+
+use crate::git::MergeConflict;
+use crate::model::{Conflict, RepoPath, TaskId};
+
+/// How many paths or conflicts a message names before it counts the rest.
+const NAMED_MAX: usize = 5;
+
+fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
+    let total = names.len();
+    let mut text = names.take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+    if total > NAMED_MAX {
+        text = format!("{text} and {} more", total - NAMED_MAX);
+    }
+    text
+}
+
+pub(super) fn path_list(paths: &[RepoPath]) -> String {
+    listed(paths.iter().map(ToString::to_string))
+}
+
+pub(super) fn merge_list(conflicts: &[MergeConflict]) -> String {
+    listed(conflicts.iter().map(|conflict| conflict.path.to_string()))
+}
+
+pub(super) fn cycle_text(cycle: &[TaskId]) -> String {
+    let again = cycle.first().map(ToString::to_string);
+    cycle
+        .iter()
+        .map(ToString::to_string)
+        .chain(again)
+        .collect::<Vec<_>>()
+        .join(" waits for ")
+}
+
+pub(super) fn held_text(conflicts: &[Conflict], waited: Option<Duration>) -> String {
+    let names = listed(conflicts.iter().map(|conflict| {
+        let act = if conflict.waiting {
+            "is waited for by"
+        } else {
+            "is held by"
+        };
+        format!("{} {act} {}", conflict.resource, conflict.holder.task)
+    }));
+    match waited {
+        None => names,
+        Some(waited) => format!("{names}, still after {:.1} s", waited.as_secs_f64()),
+    }
+}

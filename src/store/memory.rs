@@ -1,0 +1,151 @@
+//! A store in this process alone: plain maps behind one mutex, asked by comparing everything with everything.
+//!
+//! It ends with the process, so nothing in it is durable. Its other use is as the oracle: what takes SQLite a probe of
+//! ordered keys is here the conflict rule of `model` itself.
+
+mod rows;
+mod table;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::model::{Change, Event, LockSet, Mode, Now, RepoPath, Resource, TaskId, Token, TransactionId};
+use crate::store::backend::Parts;
+use crate::store::data::Transaction;
+use crate::store::error::StoreError;
+use crate::store::local::{Act, Engine, Local, WriteError};
+use crate::store::rows::{Durability, TaskRow, WaiterRow};
+use rows::MemoryRows;
+use table::Table;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// A handle on maps that other handles of the process may share.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Memory {
+    state: Arc<Mutex<State>>,
+}
+
+/// Everything that is kept.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    token: u64,
+    seq: u64,
+    event_seq: u64,
+    tasks: Table<TaskId, TaskRow>,
+    locks: Table<(TaskId, Resource), (Mode, Token)>,
+    waiters: Table<u64, WaiterRow>,
+    transactions: Table<TransactionId, Transaction>,
+    changes: Table<(TransactionId, RepoPath), Change>,
+    events: Table<u64, Event>,
+}
+
+impl State {
+    fn settle(&mut self, keep: bool) {
+        self.tasks.settle(keep);
+        self.locks.settle(keep);
+        self.waiters.settle(keep);
+        self.transactions.settle(keep);
+        self.changes.settle(keep);
+        self.events.settle(keep);
+    }
+}
+
+impl Memory {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // An act that panicked left its changes unsettled; they are undone before anybody sees them.
+        self.state.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
+            let mut state = poisoned.into_inner();
+            state.settle(false);
+            state
+        })
+    }
+}
+
+impl Engine for Memory {
+    fn write(
+        &mut self,
+        now: &Now,
+        _durability: Durability,
+        act: Act<'_>,
+    ) -> std::result::Result<(), WriteError> {
+        let mut state = self.lock();
+        let answer = act(&mut MemoryRows {
+            state: &mut state,
+            now,
+        });
+        // Numbers that were given out stay so: a gap in them hurts nobody.
+        state.settle(answer.is_ok());
+        answer.map_err(WriteError::Act)
+    }
+
+    fn read(&mut self, now: &Now, act: Act<'_>) -> Result<()> {
+        let mut state = self.lock();
+        let answer = act(&mut MemoryRows {
+            state: &mut state,
+            now,
+        });
+        state.settle(false);
+        answer
+    }
+
+    fn unfinished(&mut self) -> Result<Vec<TransactionId>> {
+        let state = self.lock();
+        let unfinished = state
+            .transactions
+            .values()
+            .filter(|transaction| transaction.state.is_unfinished());
+        Ok(unfinished.map(|transaction| transaction.id).collect())
+    }
+
+    fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>> {
+        Ok(self
+            .lock()
+            .events
+            .range(after + 1..)
+            .take(limit)
+            .map(|(_, event)| event.clone())
+            .collect())
+    }
+
+    fn last_event(&mut self) -> Result<u64> {
+        Ok(self.lock().event_seq)
+    }
+
+    fn trim_events(&mut self, before_ms: i64) -> Result<usize> {
+        let mut state = self.lock();
+        let old: Vec<u64> = state
+            .events
+            .values()
+            .filter(|event| event.at.ms < before_ms)
+            .map(|event| event.seq)
+            .collect();
+        for seq in &old {
+            state.events.remove(seq);
+        }
+        state.settle(true);
+        Ok(old.len())
+    }
+
+    fn check(&mut self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn after_command(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn reconnect(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Parts for Local<Memory> {
+    fn another(&self) -> Result<Box<dyn Parts>> {
+        Ok(Box::new(Self(self.0.clone())))
+    }
+}
+
+/// Tells whether a lock of a set excludes `other`.
+fn is_conflicting(wants: &LockSet, other: &crate::model::Lock) -> bool {
+    wants.iter().any(|want| crate::model::conflict(&want, other))
+}
