@@ -36,11 +36,12 @@ pub(super) fn tidy(
 pub(super) fn roll_back(coordinator: &mut Coordinator, transaction: &Transaction) -> Result<(), Error> {
     debug_assert_eq!(transaction.state, TransactionState::Open);
     fault::point("rollback.begin");
-    // The row first: what is left of the directory after a kill is an orphan that cleanup removes.
-    coordinator.store.roll_back(&transaction.id)?;
-    fault::point("rollback.row");
+    // The branch first: an open task does without it until it commits, and a branch without a row would stay for ever.
     drop_branch(coordinator, transaction)?;
     fault::point("rollback.branch");
+    // The row before the directory: what a kill leaves of that is an orphan that cleanup removes.
+    coordinator.store.roll_back(&transaction.id)?;
+    fault::point("rollback.row");
     disk::remove_dir_all(coordinator.layout.transaction(&transaction.id).path())?;
     Ok(())
 }

@@ -189,3 +189,27 @@ fn staging() {
     ];
     Scenario::new(&prepare, &stage).visit();
 }
+
+#[test]
+fn a_full_or_failing_disk_at_any_point_of_a_commit() {
+    let prepare = || {
+        let sandbox = repository();
+        stage_every_kind(&sandbox, &["--branch"]);
+        sandbox
+    };
+    for errno in ["ENOSPC", "EIO", "EACCES"] {
+        Scenario::new(&prepare, &["commit", "-t", "agent", "-m", "every kind"]).refuse(errno);
+    }
+}
+
+#[test]
+fn a_full_disk_while_staging() {
+    let prepare = || {
+        let sandbox = repository();
+        sandbox
+            .mirror(["begin", "-t", "agent", "-w", "work/"])
+            .succeeded();
+        sandbox
+    };
+    Scenario::new(&prepare, &["stage", "-t", "agent", "work/new", "--from", "other"]).refuse("ENOSPC");
+}

@@ -32,14 +32,18 @@ impl State {
             vec![
                 git(&["rev-parse", "--symbolic-full-name", "HEAD"]),
                 anonymous(&git(&["log", "--format=%T %s"])),
-                // What is on a task's branch is its own affair: a killed commit may have put its work there already.
+                // An open task's branch is its own affair: a killed commit may have put its work there already, and a
+                // killed rollback may have removed it.
                 git(&[
                     "for-each-ref",
                     "--format=%(refname) %(tree)",
                     "refs/heads/*",
                     "refs/tags/",
                 ]),
-                anonymous(&git(&["for-each-ref", "--format=%(refname)"])),
+                orphans(
+                    &git(&["for-each-ref", "--format=%(refname)", "refs/heads/mirror/"]),
+                    &tasks,
+                ),
                 git(&["ls-files", "--stage"]),
                 git(&["status", "--porcelain"]),
                 git(&["diff", "--cached"]),
@@ -104,6 +108,15 @@ fn tasks(sandbox: &Sandbox, root: &Path) -> Vec<String> {
         )
     });
     tasks.collect()
+}
+
+/// Lists the branches of tasks that are not open.
+fn orphans(branches: &str, tasks: &[String]) -> String {
+    let is_orphan = |branch: &&str| {
+        let task = branch.split('/').nth(3).unwrap();
+        !tasks.iter().any(|open| open.starts_with(&format!("\"{task}\"")))
+    };
+    branches.lines().filter(is_orphan).collect()
 }
 
 /// Takes out of `mirror/<id>/<uuid>` what is new in every run.

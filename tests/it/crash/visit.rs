@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use tempfile::TempDir;
+
 use super::state::{State, assert_clean};
 use crate::support::Sandbox;
 use crate::support::program::Finished;
@@ -32,9 +34,10 @@ impl<'a> Scenario<'a> {
     }
 
     /// Kills the command at every point that it passes, lets the next command recover, and compares with the state
-    /// before and the state after. Then the same with the recovery killed at every point that it passes.
+    /// before and the state after. Then the same with the recovery killed at every kind of point that it passes.
     pub(super) fn visit(&self) {
         let sandbox = (self.prepare)();
+        let backup = Backup::of(&sandbox);
         let old = State::of(&sandbox, self.at);
         let passages = self.list(&sandbox, self.arguments);
         let new = State::of(&sandbox, self.at);
@@ -42,38 +45,76 @@ impl<'a> Scenario<'a> {
         assert_clean(&sandbox, self.at, "without any crash");
         assert!(!passages.is_empty(), "the command passes fault points");
         for passage in &passages {
-            let recovery = self.crash(passage, None, &old, &new);
-            for again in &recovery {
-                self.crash(passage, Some(again), &old, &new);
+            backup.restore();
+            let recovery = self.crash(&sandbox, passage, None, &old, &new);
+            for again in first_and_last_of_each(&recovery) {
+                backup.restore();
+                self.crash(&sandbox, passage, Some(&again), &old, &new);
             }
         }
     }
 
+    /// Lets the system refuse at every point where it can, and asks the same question; the answer of the command has to
+    /// agree with what is there.
+    pub(super) fn refuse(&self, errno: &str) {
+        let sandbox = (self.prepare)();
+        let backup = Backup::of(&sandbox);
+        let old = State::of(&sandbox, self.at);
+        let passages = self.list(&sandbox, self.arguments);
+        let new = State::of(&sandbox, self.at);
+        let mut refused = 0;
+        for passage in passages.iter().filter(|passage| can_fail(passage)) {
+            let when = format!("{errno} at {passage}");
+            backup.restore();
+            let failed = self.run(&sandbox, self.arguments, &format!("{passage}=error:{errno}"));
+            let found = State::of(&sandbox, self.at);
+            if failed.code() == Some(0) {
+                assert_eq!(found, new, "{when}: done, it says");
+            } else {
+                // A decided commit is pending, and the next command, which looked just now, has completed it.
+                let expected = match failed.error_json()["error"]["kind"].as_str() {
+                    Some("failed") => &old,
+                    Some("pending") => &new,
+                    _ => panic!("{when}: {}", failed.text()),
+                };
+                assert_eq!(found, *expected, "{when}: {}", failed.text());
+            }
+            assert_clean(&sandbox, self.at, &when);
+            refused += usize::from(failed.code() != Some(0));
+        }
+        assert!(refused > 0, "{errno} was met");
+    }
+
     /// Kills the command at one point, and the recovery at another if one is given; then everything has to be whole.
     /// Returns the points that the recovery passes.
-    fn crash(&self, at: &Passage, again: Option<&Passage>, old: &State, new: &State) -> Vec<Passage> {
+    fn crash(
+        &self,
+        sandbox: &Sandbox,
+        at: &Passage,
+        again: Option<&Passage>,
+        old: &State,
+        new: &State,
+    ) -> Vec<Passage> {
         let when = format!("killed at {at}, recovery at {again:?}");
-        let sandbox = (self.prepare)();
-        let killed = self.run(&sandbox, self.arguments, &format!("{at}=kill"));
+        let killed = self.run(sandbox, self.arguments, &format!("{at}=kill"));
         assert_eq!(killed.code(), None, "{when}: {}", killed.text());
         let passages = if let Some(again) = again {
-            let killed = self.run(&sandbox, &["recover"], &format!("{again}=kill"));
+            let killed = self.run(sandbox, &["recover"], &format!("{again}=kill"));
             assert_eq!(killed.code(), None, "{when}: {}", killed.text());
             Vec::new()
         } else {
-            self.list(&sandbox, &["recover"])
+            self.list(sandbox, &["recover"])
         };
-        let found = State::of(&sandbox, self.at);
+        let found = State::of(sandbox, self.at);
         assert!(
             found == *old || found == *new,
             "{when}: neither old nor new\n{found:#?}\nold: {old:#?}\nnew: {new:#?}"
         );
-        assert_clean(&sandbox, self.at, &when);
+        assert_clean(sandbox, self.at, &when);
         if found == *old {
-            let repeated = self.program(&sandbox, self.arguments).run();
+            let repeated = self.program(sandbox, self.arguments).run();
             assert_eq!(repeated.code(), Some(0), "{when}: {}", repeated.text());
-            assert_eq!(State::of(&sandbox, self.at), *new, "{when}: repeated");
-            assert_clean(&sandbox, self.at, &when);
+            assert_eq!(State::of(sandbox, self.at), *new, "{when}: repeated");
         }
         passages
     }
@@ -98,6 +139,62 @@ impl<'a> Scenario<'a> {
     }
 
     fn program(&self, sandbox: &Sandbox, arguments: &[&str]) -> crate::support::program::Program {
-        sandbox.mirror_program().at(sandbox.path(self.at)).args(arguments)
+        let program = sandbox.mirror_program().at(sandbox.path(self.at));
+        program.args(["--json"]).args(arguments)
     }
+}
+
+/// The points that stand before an operation which can fail.
+fn can_fail(passage: &Passage) -> bool {
+    let points = [
+        "apply.delete",
+        "apply.place",
+        "carry-out.barrier",
+        "carry-out.index",
+        "carry-out.ref",
+        "carry-out.ref-lock",
+        "prepare.barrier",
+        "prepare.index-lock",
+        "prepare.look",
+        "prepare.manifest",
+        "prepare.planned",
+        "prepare.ref-lock",
+        "stage.written",
+    ];
+    points.contains(&passage.split('@').next().unwrap())
+}
+
+/// A copy of everything in a sandbox, to be put back in its place.
+struct Backup<'a> {
+    sandbox: &'a Sandbox,
+    copy: TempDir,
+}
+
+impl<'a> Backup<'a> {
+    fn of(sandbox: &'a Sandbox) -> Self {
+        let copy = tempfile::tempdir().unwrap();
+        let script = format!("cp -a ../. {}", copy.path().display());
+        sandbox.shell(&script);
+        Self { sandbox, copy }
+    }
+
+    fn restore(&self) {
+        // The directory that the shell stands in stays.
+        let script = format!(
+            "cd ..; find . -mindepth 1 -delete; cp -a {}/. .",
+            self.copy.path().display()
+        );
+        self.sandbox.shell(&script);
+    }
+}
+
+/// Of the points that are passed again and again, the first and the last passage.
+fn first_and_last_of_each(passages: &[Passage]) -> Vec<Passage> {
+    let name = |passage: &Passage| passage.split('@').next().unwrap().to_owned();
+    let is_chosen = |index: &usize| {
+        let own = name(&passages[*index]);
+        passages[*index].ends_with("@1") || passages[index + 1..].iter().all(|later| name(later) != own)
+    };
+    let chosen: Vec<usize> = (0..passages.len()).filter(is_chosen).collect();
+    chosen.into_iter().map(|index| passages[index].clone()).collect()
 }
