@@ -1,13 +1,15 @@
 //! `begin`: opens a task with its lock set, all or none, and a transaction to stage into.
 
+use std::ffi::OsString;
+
 use serde_json::{Map, Value};
 
 use crate::config;
-use crate::coordinator::{Coordinator, Error, Observer, Wanted, resolve};
+use crate::coordinator::{Coordinator, Error, Observer, Wanted, WantedKind, resolve};
 use crate::disk;
 use crate::git::{Git, Head};
 use crate::host::unique_id;
-use crate::model::{LockSet, ObjectId, RepoPath, TaskId, TransactionId};
+use crate::model::{LockSet, Mode, ObjectId, RepoPath, TaskId, TransactionId};
 use crate::store::{Asker, NewTask, NewTransaction, Release, Task, Transaction, Wait};
 
 /// What to begin.
@@ -31,6 +33,28 @@ pub struct BeginRequest {
     pub branch: BranchChoice,
     /// The branch to land on; `None` takes the configured one, or the checked-out one.
     pub into: Option<String>,
+}
+
+impl BeginRequest {
+    /// Asks for write locks on paths, relative to where the repository was opened, without waiting. Everything else is
+    /// as the configuration says; the fields may be changed.
+    pub fn writing<P: Into<OsString>>(task: TaskId, paths: impl IntoIterator<Item = P>) -> Self {
+        let wants = paths.into_iter().map(|path| Wanted {
+            what: WantedKind::Path(path.into()),
+            mode: Mode::Write,
+        });
+        Self {
+            task,
+            wants: wants.collect(),
+            wait: Wait::Never,
+            ttl_ms: None,
+            pid: None,
+            reason: None,
+            metadata: Map::new(),
+            branch: BranchChoice::Configured,
+            into: None,
+        }
+    }
 }
 
 /// Whether a task works on a branch of its own.

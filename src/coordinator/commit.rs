@@ -24,6 +24,16 @@ pub struct CommitRequest {
     pub validate: Option<String>,
 }
 
+impl CommitRequest {
+    /// Asks for a git commit with this message.
+    pub fn recorded(message: impl Into<String>) -> Self {
+        Self {
+            message: Some(message.into()),
+            validate: None,
+        }
+    }
+}
+
 /// What a commit came to. When it exists, what it says survives power loss.
 #[derive(Debug, Clone)]
 pub struct Receipt {

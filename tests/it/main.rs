@@ -14,6 +14,7 @@ mod crash;
 mod declared;
 mod git;
 mod hooks;
+mod readme;
 mod sandbox;
 mod stage;
 mod support;

@@ -13,12 +13,17 @@ use crate::cli::exit_code::ExitCode;
 const EXAMPLES: &str = "\
 Examples:
   mirror init            set up .mirror in this repository
+  mirror init --hooks    and let git refuse commits of what others hold
   mirror -C DIR init     set up a directory that is no git repository";
 
 /// Set up .mirror in this repository; doing it again is harmless
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(crate) struct Init {}
+pub(crate) struct Init {
+    /// Install the git hooks, too: see `mirror help hook`
+    #[arg(long)]
+    hooks: bool,
+}
 
 #[derive(Serialize)]
 struct Document {
@@ -29,7 +34,7 @@ struct Document {
 }
 
 impl Init {
-    pub(crate) fn run(context: &Context) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         // Settings that make no sense shall be known before anything is set up for them.
         context.settings()?.with_repository(Layer::default())?;
         let made = Coordinator::init(
@@ -37,6 +42,9 @@ impl Init {
             &InitOptions::default(),
             Arc::clone(&context.host),
         )?;
+        if self.hooks {
+            context.coordinator()?.hook_install()?;
+        }
         let document = Document {
             root: made.root.display().to_string(),
             directory: made.directory.display().to_string(),

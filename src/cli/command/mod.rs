@@ -61,7 +61,7 @@ impl Command {
     /// Runs the command.
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self {
-            Self::Init(_) => init::Init::run(context),
+            Self::Init(command) => command.run(context),
             Self::Begin(command) => command.run(context),
             Self::Lock(command) => command.run(context),
             Self::Unlock(command) => command.run(context),
