@@ -360,3 +360,23 @@ fn a_word_outside_its_fence_is_named_with_its_file_and_line() {
     );
     assert_eq!(check("disk/mod.rs", "fs2::FileExt::unlock(&file)").len(), 1);
 }
+
+#[test]
+fn the_map_names_every_file_and_no_other() {
+    let map = std::fs::read_to_string(project("docs/architecture.md")).unwrap();
+    let named: BTreeSet<String> = map
+        .lines()
+        .filter_map(|line| {
+            line.strip_prefix("| `")?
+                .split_once("` | ")
+                .map(|(name, _)| name.to_owned())
+        })
+        .filter(|name| name.ends_with(".rs"))
+        .collect();
+    let present = sources().into_iter().map(|source| source.path);
+    let present: BTreeSet<String> = present
+        .filter(|path| path != LIBRARY_ROOT && path != BINARY_ROOT)
+        .collect();
+    let differences = named.symmetric_difference(&present).cloned();
+    assert_none("Files that docs/architecture.md misses or makes up", differences);
+}
