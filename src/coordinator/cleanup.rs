@@ -5,8 +5,8 @@
 
 use crate::coordinator::{Coordinator, Error, settle};
 use crate::disk::{self, contained, lock::FileLock};
-use crate::model::{RepoPath, TaskId, TransactionId, TransactionState};
-use crate::store::Transaction;
+use crate::model::{RepoPath, TaskId, TransactionId, TransactionState, Verdict};
+use crate::store::{Release, Standing, Transaction};
 use crate::workspace::manifest::Manifest;
 
 /// How long the displaced objects of a done transaction are kept unless the user says otherwise, in milliseconds. A program
@@ -64,6 +64,7 @@ impl Coordinator {
             cleaned.reaped = ended.map(|task| task.id).collect();
         } else {
             cleaned.reaped = self.store.reap()?;
+            end_lost(self, &mut cleaned)?;
             let day_ms = 24 * 60 * 60 * 1000;
             let keep_ms = i64::from(self.config.keep_days) * day_ms;
             cleaned.events = self.store.trim_events(now.wall.ms - keep_ms)?;
@@ -86,6 +87,33 @@ impl Coordinator {
         directories(self, KEEP_MS, COLLECTED_PER_COMMIT, false, &mut cleaned)?;
         Ok(cleaned.quarantined)
     }
+}
+
+/// Ends tasks that lost their lease, have nothing staged, and whose owner does not come back.
+fn end_lost(coordinator: &mut Coordinator, cleaned: &mut Cleaned) -> Result<(), Error> {
+    for task in coordinator.store.tasks()? {
+        let is_gone = task.expires_in_ms < 0 || coordinator.host.verdict(&task.owner) == Verdict::Dead;
+        if task.standing != Standing::Lost || !is_gone {
+            continue;
+        }
+        let Some(transaction) = coordinator.store.current_transaction(&task.id)? else {
+            // The answer is that it lost everything, which is known.
+            drop(coordinator.store.release(&task.id, &Release::All));
+            continue;
+        };
+        let Some(_own) = FileLock::try_acquire(&coordinator.layout.transaction(&transaction.id).own_lock())?
+        else {
+            continue;
+        };
+        let is_empty = coordinator.store.changes(&transaction.id)?.is_empty();
+        if is_empty && transaction.state == TransactionState::Open {
+            settle::roll_back(coordinator, &transaction)?;
+            if !cleaned.reaped.contains(&task.id) {
+                cleaned.reaped.push(task.id);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn directories(

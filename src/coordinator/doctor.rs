@@ -88,8 +88,16 @@ impl Coordinator {
             ));
         }
         for task in self.store.tasks()? {
-            if task.standing == Standing::Lost {
-                let message = format!("The task {} lost its locks", task.id);
+            let staged = match self.store.current_transaction(&task.id)? {
+                Some(transaction) => self.store.changes(&transaction.id)?.len(),
+                None => 0,
+            };
+            // Without anything staged there is nothing to choose: cleanup ends it.
+            if task.standing == Standing::Lost && staged > 0 {
+                let message = format!(
+                    "The task {} lost its locks, and has {staged} changes staged",
+                    task.id
+                );
                 findings.push(Finding::wrong(
                     "locks",
                     message,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::model::{EventKind, Lock, LockSet, Mode, Resource, TaskId, Ticket, Token};
 use crate::store::data::{HeldLock, NewEvent, NewTask};
 use crate::store::error::StoreError;
-use crate::store::judge::{Taking, missing_task};
+use crate::store::judge::{self, Taking, missing_task};
 use crate::store::rows::{Part, Phase, Rows, TaskRow, WaiterRow};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -145,8 +145,8 @@ pub(crate) fn reap(
     if with_services {
         rows.delete_locks_of(&row.id)?;
     } else {
-        // At its second visit the lease has ended for services too.
-        gone.retain(|lock| row.lost || !matches!(lock.resource, Resource::Service(_)));
+        let services_too = judge::is_over_for_services(row, rows.now());
+        gone.retain(|lock| services_too || !matches!(lock.resource, Resource::Service(_)));
         for lock in &gone {
             rows.delete_lock(&row.id, &lock.resource)?;
         }

@@ -256,6 +256,9 @@ fn judge_lease(row: &TaskRow, resource: &Resource, now: &Now, evidence: &Evidenc
     }
 }
 
+/// For how many leases a service is left alone.
+const SERVICE_LEASES: i64 = 2;
+
 /// Whether a lease has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ended {
@@ -276,7 +279,7 @@ pub(crate) fn ended(row: &TaskRow, resource: &Resource, now: &Now, evidence: &Ev
     }
     let held_for = now.boottime_ns.saturating_sub(row.renewed_ns);
     let leases = if matches!(resource, Resource::Service(_)) {
-        2
+        SERVICE_LEASES
     } else {
         1
     };
@@ -300,6 +303,12 @@ pub(crate) fn ended(row: &TaskRow, resource: &Resource, now: &Now, evidence: &Ev
         Some(Verdict::Alive) => Ended::No,
         Some(Verdict::Unknown) => by_time(lease),
     }
+}
+
+/// Tells whether a lease that has ended by its time has ended for services, too.
+pub(crate) fn is_over_for_services(row: &TaskRow, now: &Now) -> bool {
+    let held_for = now.boottime_ns.saturating_sub(row.renewed_ns);
+    held_for >= row.ttl_ns.saturating_mul(SERVICE_LEASES)
 }
 
 /// Looks up what is known of `subject`, if it still has the owner that was looked at.

@@ -17,5 +17,6 @@ mod hooks;
 mod readme;
 mod sandbox;
 mod stage;
+mod store;
 mod support;
 mod workspace;

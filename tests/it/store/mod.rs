@@ -1,0 +1,9 @@
+//! What `docs/store-contract.md` promises, for every store there is: one suite, run over SQLite and over memory.
+
+mod bench;
+mod commits;
+mod leases;
+mod locks;
+mod processes;
+mod queue;
+mod same;

@@ -1,0 +1,170 @@
+//! Waiting in line: S7 to S10, S17.
+
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
+
+use mirror::store::{AcquireError, Asker, Wait};
+
+use super::bench::{Bench, everywhere, locks, task};
+
+const PATIENCE: Wait = Wait::UpTo(Duration::from_mins(2));
+
+fn names(bench: &mut Bench) -> Vec<String> {
+    bench
+        .store
+        .waiters()
+        .unwrap()
+        .iter()
+        .map(|waiter| waiter.task.to_string())
+        .collect()
+}
+
+#[test]
+fn nobody_overtakes_who_asked_earlier() {
+    everywhere(|bench| {
+        bench.begin("holder", &["r:a"]).unwrap();
+        assert!(matches!(
+            bench.stand("writer", &["w:a", "w:b"]),
+            Err(AcquireError::TimedOut { .. })
+        ));
+        // A reader would fit beside the holder, and what the writer also wants is free: both have to wait for it.
+        let refused = bench.begin("reader", &["r:a"]).unwrap_err();
+        let AcquireError::Held { conflicts } = refused else {
+            panic!("{refused}")
+        };
+        assert!(
+            conflicts
+                .iter()
+                .any(|conflict| conflict.waiting && conflict.holder.task == task("writer"))
+        );
+        assert!(matches!(
+            bench.begin("other", &["w:b"]),
+            Err(AcquireError::Held { .. })
+        ));
+        bench.begin("elsewhere", &["w:c"]).unwrap();
+        bench.release("holder");
+        assert_eq!(
+            bench.held(),
+            [
+                "elsewhere write file:c",
+                "writer write file:a",
+                "writer write file:b"
+            ]
+        );
+    });
+}
+
+#[test]
+fn a_place_is_kept_for_ten_seconds_and_no_longer() {
+    everywhere(|bench| {
+        bench.begin("holder", &["w:a"]).unwrap();
+        bench.stand("first", &["w:a"]).unwrap_err();
+        bench.stand("second", &["w:a"]).unwrap_err();
+        bench.machine.pass(Duration::from_secs(9));
+        // It asks again in time, and is still the first.
+        bench.stand("first", &["w:a"]).unwrap_err();
+        bench.machine.pass(Duration::from_secs(9));
+        bench.release("holder");
+        assert_eq!(bench.held(), ["first write file:a"]);
+    });
+}
+
+#[test]
+fn what_is_handed_over_and_not_claimed_is_taken_back_alone() {
+    everywhere(|bench| {
+        bench.begin("holder", &["w:a"]).unwrap();
+        bench.begin("grower", &["w:own"]).unwrap();
+        let asker = Asker::Task(task("grower"));
+        let none = Wait::UpTo(Duration::ZERO);
+        bench
+            .store
+            .acquire(&asker, &locks(&["w:a"]), none, &mut |_| {})
+            .unwrap_err();
+        bench.release("holder");
+        assert_eq!(bench.held(), ["grower write file:a", "grower write file:own"]);
+        bench.machine.pass(Duration::from_secs(11));
+        bench.store.renew(&task("grower")).unwrap();
+        bench.begin("next", &["w:a"]).unwrap();
+        assert_eq!(bench.held(), ["grower write file:own", "next write file:a"]);
+    });
+}
+
+#[test]
+fn a_circle_of_waiters_is_refused_with_its_names() {
+    everywhere(|bench| {
+        bench.begin("one", &["w:a"]).unwrap();
+        bench.begin("two", &["w:b"]).unwrap();
+        let none = Wait::UpTo(Duration::ZERO);
+        let more = |bench: &mut Bench, name: &str, want: &str| {
+            bench
+                .store
+                .acquire(&Asker::Task(task(name)), &locks(&[want]), none, &mut |_| {})
+        };
+        assert!(matches!(
+            more(bench, "one", "w:b"),
+            Err(AcquireError::TimedOut { .. })
+        ));
+        let refused = more(bench, "two", "w:a").unwrap_err();
+        let AcquireError::Deadlock { mut cycle } = refused else {
+            panic!("{refused}")
+        };
+        cycle.sort();
+        assert_eq!(cycle, [task("one"), task("two")]);
+        assert_eq!(names(bench), ["one"], "who is refused does not stand in line");
+    });
+}
+
+#[test]
+fn who_waits_is_served_in_order_and_at_once() {
+    everywhere(|bench| {
+        const WAITERS: usize = 4;
+        bench.begin("holder", &["w:a"]).unwrap();
+        let arrived = Barrier::new(2);
+        let order = std::sync::Mutex::new(Vec::new());
+        thread::scope(|scope| {
+            for number in 0..WAITERS {
+                let name = format!("waiter-{number}");
+                let mut store = bench.store.another().unwrap();
+                let asker = bench.asker(&name, None);
+                let (arrived, order) = (&arrived, &order);
+                scope.spawn(move || {
+                    let mut told = false;
+                    let mut tell = |_: &[mirror::model::Conflict]| {
+                        if !std::mem::replace(&mut told, true) {
+                            arrived.wait();
+                        }
+                    };
+                    store
+                        .acquire(&asker, &locks(&["w:a"]), PATIENCE, &mut tell)
+                        .unwrap();
+                    order.lock().unwrap().push(name);
+                    store.release(asker.task(), &mirror::store::Release::All).unwrap();
+                });
+                // The next one asks when this one stands in line.
+                arrived.wait();
+            }
+            assert_eq!(names(bench).len(), WAITERS);
+            bench.release("holder");
+        });
+        let expected: Vec<String> = (0..WAITERS).map(|number| format!("waiter-{number}")).collect();
+        assert_eq!(*order.lock().unwrap(), expected);
+    });
+}
+
+#[test]
+fn readers_that_fit_together_are_served_together() {
+    everywhere(|bench| {
+        bench.begin("holder", &["w:a"]).unwrap();
+        for name in ["one", "two", "three"] {
+            bench.stand(name, &["r:a"]).unwrap_err();
+        }
+        bench.stand("writer", &["w:a"]).unwrap_err();
+        bench.release("holder");
+        assert_eq!(
+            bench.held(),
+            ["one read file:a", "three read file:a", "two read file:a"]
+        );
+        assert_eq!(names(bench), ["writer"]);
+    });
+}
