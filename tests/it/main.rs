@@ -10,6 +10,7 @@
 
 mod architecture;
 mod cli;
+mod commit;
 mod crash;
 mod declared;
 mod git;

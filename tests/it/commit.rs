@@ -1,0 +1,343 @@
+//! Commits of every kind into repositories of every kind, and what must stay untouched.
+
+use crate::support::program::Finished;
+use crate::support::{Awkward, Sandbox};
+
+fn repository() -> Sandbox {
+    let sandbox = Sandbox::with_files(&[
+        ("a", "old\n"),
+        ("b", "old\n"),
+        ("d/x", "old\n"),
+        ("user", "old\n"),
+    ]);
+    sandbox.mirror(["init"]).succeeded();
+    sandbox
+}
+
+/// Begins `agent` with these arguments and stages `content` at `path`.
+#[track_caller]
+fn staged(sandbox: &Sandbox, path: &str, content: &str, more: &[&str]) {
+    sandbox
+        .mirror(["begin", "-t", "agent", "-w", path].iter().chain(more))
+        .succeeded();
+    let stage = sandbox.mirror_program().args(["stage", "-t", "agent", path]);
+    stage.input(content).run().succeeded();
+}
+
+fn commit(sandbox: &Sandbox) -> Finished {
+    sandbox.mirror(["commit", "-t", "agent", "-m", "by the agent"])
+}
+
+#[track_caller]
+fn assert_refused(sandbox: &Sandbox, code: i32, words: &[&str]) {
+    let before = (
+        sandbox.git(["rev-parse", "HEAD"]),
+        sandbox.git(["status", "--porcelain"]),
+    );
+    let refused = commit(sandbox).exited(code);
+    for word in words {
+        assert!(refused.stderr().contains(word), "{word}: {}", refused.text());
+    }
+    let after = (
+        sandbox.git(["rev-parse", "HEAD"]),
+        sandbox.git(["status", "--porcelain"]),
+    );
+    assert_eq!(before, after, "a refusal changes nothing");
+    let task = sandbox
+        .mirror(["show", "-t", "agent", "--json"])
+        .succeeded()
+        .json();
+    assert_eq!(task["state"], "open");
+    assert_eq!(task["changes"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_the_user_has_at_hand_elsewhere_stays_as_it_is() {
+    let sandbox = repository();
+    sandbox.write("user", "edited\n");
+    sandbox.write("b", "staged\n");
+    sandbox.git(["add", "b"]);
+    sandbox.write("b", "edited again\n");
+    sandbox.write("untracked", "notes\n");
+    staged(&sandbox, "a", "new\n", &[]);
+    let before = sandbox.git(["status", "--porcelain"]);
+    commit(&sandbox).succeeded();
+    assert_eq!(sandbox.git(["status", "--porcelain"]), before);
+    assert_eq!(sandbox.git(["show", ":b"]), "staged");
+    assert_eq!(
+        sandbox.git(["show", "--format=%s", "--name-only"]),
+        "by the agent\n\na"
+    );
+    let trailers = sandbox.git(["log", "-1", "--format=%(trailers:key=Mirror-Task,valueonly)"]);
+    assert_eq!(trailers, "agent");
+}
+
+#[test]
+fn uncommitted_work_at_the_very_path_is_refused_by_name() {
+    let sandbox = repository();
+    sandbox.write("a", "edited by the user\n");
+    staged(&sandbox, "a", "new\n", &[]);
+    assert_refused(&sandbox, 5, &["Uncommitted changes in the way: a", "git stash"]);
+    let sandbox = repository();
+    staged(&sandbox, "a", "new\n", &[]);
+    sandbox.write("a", "staged by the user\n");
+    sandbox.git(["add", "a"]);
+    sandbox.git(["restore", "--worktree", "--source=HEAD", "a"]);
+    assert_refused(&sandbox, 5, &["Staged changes in the way: a"]);
+    let sandbox = repository();
+    staged(&sandbox, "fresh", "new\n", &["--branch"]);
+    sandbox.write("fresh", "untracked\n");
+    assert_refused(&sandbox, 5, &["Untracked files in the way: fresh"]);
+}
+
+#[test]
+fn a_base_that_changed_since_it_was_staged_is_refused_by_name() {
+    let sandbox = repository();
+    staged(&sandbox, "a", "new\n", &[]);
+    sandbox.write("a", "meanwhile\n");
+    assert_refused(&sandbox, 5, &["a", "mirror unstage -t agent a"]);
+}
+
+#[test]
+fn a_conflict_is_refused_with_nothing_moved_and_the_work_on_its_branch() {
+    let sandbox = repository();
+    staged(&sandbox, "a", "agent\n", &["--branch"]);
+    sandbox.write("a", "user\n");
+    sandbox.git(["commit", "-qam", "user"]);
+    assert_refused(
+        &sandbox,
+        5,
+        &["into main conflicts in a", "git merge mirror/agent/"],
+    );
+    let branch = sandbox.git(["for-each-ref", "--format=%(refname)", "refs/heads/mirror/"]);
+    assert_eq!(sandbox.git(["show", &format!("{branch}:a")]), "agent");
+    // The hint is true: by hand it can be merged.
+    let merge = sandbox.try_git(["merge", "-X", "theirs", "-m", "by hand", &branch]);
+    merge.succeeded();
+    assert_eq!(sandbox.read("a"), "agent\n");
+}
+
+#[test]
+fn overlapping_edits_of_one_file_are_merged_as_git_merges() {
+    let lines = |first: &str, last: &str| {
+        let middle: String = (0..20).fold(String::new(), |text, number| format!("{text}{number}\n"));
+        format!("{first}\n{middle}{last}\n")
+    };
+    let sandbox = Sandbox::with_files(&[("a", &lines("one", "two"))]);
+    sandbox.mirror(["init"]).succeeded();
+    staged(&sandbox, "a", &lines("agent", "two"), &["--branch"]);
+    sandbox.write("a", lines("one", "user"));
+    sandbox.git(["commit", "-qam", "user"]);
+    commit(&sandbox).succeeded();
+    assert_eq!(sandbox.read("a"), lines("agent", "user"));
+    assert_eq!(sandbox.git(["status", "--porcelain"]), "");
+    assert_eq!(sandbox.git(["log", "-1", "--format=%P"]).split(' ').count(), 2);
+}
+
+#[test]
+fn a_merge_driver_of_the_repository_decides() {
+    let sandbox = Sandbox::with_files(&[("list", "one\n"), (".gitattributes", "list merge=union\n")]);
+    sandbox.mirror(["init"]).succeeded();
+    staged(&sandbox, "list", "one\nagent\n", &["--branch"]);
+    sandbox.write("list", "one\nuser\n");
+    sandbox.git(["commit", "-qam", "user"]);
+    commit(&sandbox).succeeded();
+    assert_eq!(sandbox.read("list"), "one\nuser\nagent\n");
+}
+
+#[test]
+fn filters_and_line_ends_give_what_git_itself_would_store() {
+    for branch in [&[][..], &["--branch"]] {
+        let sandbox = Awkward::Conversions.build();
+        sandbox.mirror(["init"]).succeeded();
+        for path in sandbox
+            .git(["ls-files"])
+            .lines()
+            .filter(|path| *path != ".gitattributes")
+        {
+            let bytes = std::fs::read(sandbox.path(path)).unwrap();
+            let more = if path.contains("utf16") {
+                "more\r\nand more\n"
+                    .encode_utf16()
+                    .flat_map(u16::to_le_bytes)
+                    .collect()
+            } else {
+                b"more\r\nand more\n".to_vec()
+            };
+            let changed = [bytes, more].concat();
+            sandbox
+                .mirror(["begin", "-t", "agent", "-w", path].iter().chain(branch))
+                .succeeded();
+            let stage = sandbox.mirror_program().args(["stage", "-t", "agent", path]);
+            stage.input(changed.clone()).run().succeeded();
+            commit(&sandbox).succeeded();
+            let stored = sandbox.git(["rev-parse", &format!("HEAD:{path}")]);
+            let copy = sandbox.beside("copy");
+            std::fs::write(&copy, &changed).unwrap();
+            let expected = sandbox.git(["hash-object", "--path", path, copy.to_str().unwrap()]);
+            assert_eq!(stored, expected, "{path} {branch:?}");
+            assert_eq!(sandbox.git(["status", "--porcelain"]), "", "{path} {branch:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_there_already_is_nothing_to_commit() {
+    let sandbox = repository();
+    sandbox.mirror(["begin", "-t", "agent", "-w", "a"]).succeeded();
+    let nothing = commit(&sandbox).exited(2);
+    assert!(
+        nothing.stderr().contains("mirror stage -t agent"),
+        "{}",
+        nothing.text()
+    );
+    let stage = sandbox.mirror_program().args(["stage", "-t", "agent", "a"]);
+    let same = stage.input("old\n").run().succeeded();
+    assert!(same.stdout().contains("Nothing staged"), "{}", same.text());
+}
+
+#[test]
+fn a_validation_sees_the_exact_result_and_decides() {
+    let sandbox = repository();
+    staged(&sandbox, "a", "agent\n", &["--branch"]);
+    sandbox.write("b", "moved on\n");
+    sandbox.git(["commit", "-qam", "user"]);
+    let validated =
+        |command: &str| sandbox.mirror(["commit", "-t", "agent", "-m", "x", "--validate", command]);
+    let refused = validated("exit 3").exited(6);
+    assert!(refused.stderr().contains("exit"), "{}", refused.text());
+    assert_eq!(sandbox.read("a"), "old\n");
+    // The merged tree: the task's change beside the target's own.
+    validated("test \"$(cat a b d/x)\" = 'agent\nmoved on\nold'").succeeded();
+    assert_eq!(sandbox.read("a"), "agent\n");
+}
+
+#[test]
+fn an_operation_of_git_that_stopped_halfway_is_in_the_way() {
+    let sandbox = Awkward::MergeInProgress.build();
+    sandbox.mirror(["init"]).succeeded();
+    sandbox
+        .mirror(["begin", "-t", "agent", "-w", "fresh"])
+        .succeeded();
+    let stage = sandbox.mirror_program().args(["stage", "-t", "agent", "fresh"]);
+    stage.input("new\n").run().succeeded();
+    let refused = commit(&sandbox).exited(5);
+    assert!(refused.stderr().contains("--abort"), "{}", refused.text());
+}
+
+#[test]
+fn a_target_that_is_checked_out_elsewhere_is_named() {
+    let sandbox = repository();
+    sandbox.git(["switch", "-qc", "mine"]);
+    sandbox.git(["worktree", "add", "-q", "../linked", "main"]);
+    staged(&sandbox, "a", "new\n", &["--branch", "--into", "main"]);
+    let refused = commit(&sandbox).exited(5);
+    let linked = sandbox.beside("linked");
+    assert!(
+        refused.stderr().contains(linked.to_str().unwrap()),
+        "{}",
+        refused.text()
+    );
+    // The hint is true: from there it lands.
+    let commit = sandbox
+        .mirror_program()
+        .at(&linked)
+        .args(["commit", "-t", "agent", "-m", "x"]);
+    commit.run().succeeded();
+    assert_eq!(std::fs::read_to_string(linked.join("a")).unwrap(), "new\n");
+    assert_eq!(sandbox.read("a"), "old\n");
+}
+
+#[test]
+fn a_commit_without_a_message_leaves_git_to_the_user() {
+    let sandbox = repository();
+    staged(&sandbox, "a", "new\n", &[]);
+    sandbox.mirror(["commit", "-t", "agent"]).succeeded();
+    assert_eq!(sandbox.git(["status", "--porcelain"]), " M a");
+    assert_eq!(sandbox.read("a"), "new\n");
+}
+
+#[test]
+fn odd_names_and_every_kind_of_file_survive() {
+    for kind in [Awkward::OddNames, Awkward::EveryKind] {
+        let sandbox = kind.build();
+        sandbox.mirror(["init"]).succeeded();
+        sandbox.shell("cp -a . ../copy; rm -rf ../copy/.git ../copy/.mirror");
+        sandbox.mirror(["begin", "-t", "agent", "-w", "."]).succeeded();
+        // Everything goes, and then everything comes back.
+        sandbox.shell("mkdir ../empty; cp .gitattributes .gitignore ../empty 2>/dev/null || :");
+        let tree = |name: &str| sandbox.beside(name).to_str().unwrap().to_owned();
+        sandbox
+            .mirror(["stage", "-t", "agent", "--tree", &tree("empty")])
+            .succeeded();
+        commit(&sandbox).succeeded();
+        sandbox.mirror(["begin", "-t", "agent", "-w", "."]).succeeded();
+        sandbox
+            .mirror(["stage", "-t", "agent", "--tree", &tree("copy")])
+            .succeeded();
+        commit(&sandbox).succeeded();
+        assert_eq!(sandbox.git(["diff", "HEAD~2", "HEAD"]), "", "{kind:?}");
+        assert_eq!(sandbox.git(["status", "--porcelain"]), "", "{kind:?}");
+        sandbox.git(["fsck", "--strict"]);
+    }
+}
+
+#[test]
+fn foreign_bytes_that_slip_in_are_kept_and_reported() {
+    let sandbox = repository();
+    staged(&sandbox, "a", "agent\n", &[]);
+    // Stopped between the last look and the exchange, while an editor saves.
+    let commit = sandbox
+        .mirror_program()
+        .env("MIRROR_FAULT", "commit.decided=stop");
+    let running = commit
+        .args(["commit", "-t", "agent", "-m", "x", "--json"])
+        .start();
+    running.until_stopped();
+    sandbox.write("a", "typed a moment ago\n");
+    running.resume();
+    let receipt = running.finish().succeeded().json();
+    assert_eq!(receipt["quarantined"], serde_json::json!(["a"]));
+    assert_eq!(sandbox.read("a"), "agent\n");
+    let kept = sandbox.shell("cat $(find .mirror/quarantine -type f)");
+    assert_eq!(kept, "typed a moment ago\n");
+}
+
+#[test]
+fn eight_workers_at_once_lose_nothing() {
+    let sandbox = repository();
+    crate::support::at_once(8, |worker| {
+        let name = format!("agent-{worker}");
+        for round in 0..4 {
+            let shared = sandbox.mirror([
+                "begin",
+                "-t",
+                &name,
+                "-w",
+                "a",
+                "-w",
+                &format!("own-{worker}"),
+                "--wait",
+                "5m",
+            ]);
+            shared.succeeded();
+            let count = sandbox.read("a").lines().count();
+            let more = format!("{}{count} {name}\n", sandbox.read("a"));
+            let stage = |path: &str, content: &str| {
+                let stage = sandbox.mirror_program().args(["stage", "-t", &name, path]);
+                stage.input(content).run().succeeded();
+            };
+            stage("a", &more);
+            stage(&format!("own-{worker}"), &format!("{round}\n"));
+            sandbox.mirror(["commit", "-t", &name, "-m", "count"]).succeeded();
+        }
+    });
+    let lines = sandbox.read("a");
+    assert_eq!(lines.lines().count(), 33, "{lines}");
+    for (number, line) in lines.lines().enumerate().skip(1) {
+        assert!(line.starts_with(&format!("{number} ")), "{line}");
+    }
+    assert_eq!(sandbox.git(["log", "--oneline"]).lines().count(), 33);
+    assert_eq!(sandbox.git(["status", "--porcelain"]), "");
+    sandbox.mirror(["doctor"]).succeeded();
+}
