@@ -34,7 +34,7 @@ pub(super) fn verify(order: &Order) -> Result<(), Error> {
     })
 }
 
-/// Compares content; the exec bit of a staged object is set only by [`metadata`].
+/// Compares content; the exec bit of a staged object is set only by [`metadata()`].
 fn same_content(held: &Entry, post: &Entry) -> bool {
     held.is_symlink() == post.is_symlink() && held.sha256() == post.sha256() && held.size() == post.size()
 }

@@ -1,7 +1,7 @@
 //! The verbs, one file each. This is the only floor where locks, files and git meet.
 //!
-//! Read them in this order: [`begin`] and [`lock`] acquire, [`stage`] collects, [`commit`] prepares, decides, applies
-//! and finishes, [`rollback`] drops, [`recover`] ends what a crash left. Every verb starts from an opened
+//! Read them in this order: `begin` and `lock` acquire, `stage` collects, `commit` prepares, decides, applies
+//! and finishes, `rollback` drops, `recover` ends what a crash left. Every verb starts from an opened
 //! [`Coordinator`], and opening recovers.
 
 mod abandon;
