@@ -1,6 +1,6 @@
 //! Staging and committing, beside what people do instead: `cp -r` with `sync -f`, `git add -A && git commit`, `git merge`.
 //!
-//! `cargo bench --bench commit`. The directory for temporary files should be on a disk, not in memory.
+//! `cargo bench --bench commit`. `TMPDIR` should name a directory on a disk, not in memory.
 
 #![allow(
     clippy::unwrap_used,
@@ -27,10 +27,9 @@ fn main() {
 }
 
 fn directory() -> TempDir {
-    // Not /tmp, which may be in memory.
     tempfile::Builder::new()
         .prefix("mirror-bench-")
-        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .tempdir()
         .unwrap()
 }
 

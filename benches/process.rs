@@ -27,7 +27,7 @@ const ROUNDS: usize = 60;
 fn main() {
     let place = tempfile::Builder::new()
         .prefix("mirror-bench-")
-        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .tempdir()
         .unwrap();
     let root = place.path().join("root");
     repository(&root, 10_000);

@@ -37,7 +37,7 @@ fn main() {
     }
     let place = tempfile::Builder::new()
         .prefix("mirror-bench-")
-        .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+        .tempdir()
         .unwrap();
     growth(&place.path().join("growth"));
     let Some(redis) = Redis::start(place.path()) else {
