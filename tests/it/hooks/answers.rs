@@ -1,9 +1,7 @@
 //! The hooks as git calls them: real commits, merges, patches and pushes by somebody who holds no lock.
 
-use std::path::PathBuf;
-
+use super::{assert_refused, git};
 use crate::support::Sandbox;
-use crate::support::program::{Finished, Program};
 
 /// A repository with hooks in which the task `agent` holds `held` and `dir/`.
 fn repository() -> Sandbox {
@@ -13,23 +11,6 @@ fn repository() -> Sandbox {
     let begin = ["begin", "-t", "agent", "-w", "held", "-w", "dir/"];
     sandbox.mirror(begin).succeeded();
     sandbox
-}
-
-/// Git with this build of mirror in its search path, as a user has it.
-fn git(sandbox: &Sandbox, arguments: &[&str]) -> Program {
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_mirror"));
-    let directories = [program.parent().unwrap().to_owned()].into_iter();
-    let search_path = std::env::var_os("PATH").unwrap();
-    let search_path = std::env::join_paths(directories.chain(std::env::split_paths(&search_path))).unwrap();
-    sandbox.program("git").env("PATH", search_path).args(arguments)
-}
-
-#[track_caller]
-fn assert_refused(finished: &Finished, words: &[&str]) {
-    assert_ne!(finished.code(), Some(0), "{}", finished.text());
-    for word in words {
-        assert!(finished.stderr().contains(word), "{word}: {}", finished.text());
-    }
 }
 
 #[test]
