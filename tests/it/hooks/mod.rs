@@ -2,6 +2,7 @@
 
 mod answers;
 mod apart;
+mod beside;
 mod install;
 mod layouts;
 
