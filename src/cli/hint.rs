@@ -140,16 +140,20 @@ fn held(conflicts: &[Conflict], waited: bool) -> Vec<String> {
 }
 
 fn refused(verb: &str, conflicts: &[Conflict]) -> Vec<String> {
-    let holder = conflicts
-        .first()
-        .map_or("ID", |conflict| conflict.holder.task.as_str());
-    vec![
-        format!(
-            "Wait until it is given back (`mirror status --watch`), or leave the path out of this {verb}"
-        ),
-        format!("If {holder} is you: `MIRROR_TASK={holder} git {verb}`"),
-        format!("To pass all the same, recorded: `MIRROR_BYPASS=1 git {verb}`"),
-    ]
+    let mut hints = vec![format!(
+        "Wait until it is given back (`mirror status --watch`), or leave the path out of this {verb}"
+    )];
+    if let Some(Conflict { holder, resource, .. }) = conflicts.first() {
+        let holder = &holder.task;
+        hints.push(format!("If {holder} is you: `MIRROR_TASK={holder} git {verb}`"));
+        hints.push(format!(
+            "If {holder} is gone for good: `mirror unlock --force --reason TEXT {resource}`"
+        ));
+    }
+    hints.push(format!(
+        "To pass all the same, recorded: `MIRROR_BYPASS=1 git {verb}`"
+    ));
+    hints
 }
 
 fn list(paths: &[RepoPath]) -> String {

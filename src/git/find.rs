@@ -5,19 +5,19 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use git2::Config;
+
 /// The name of git's own directory, or of the file that tells where it is.
 const DOT_GIT: &str = ".git";
 
 /// Returns the main working tree of the repository that contains `at`, or whose git directory `at` is. `None` when there
-/// is no repository, or one without a main working tree. Nothing is asked of the repository itself, so that this
-/// answers in every kind of repository, those too that mirror refuses.
+/// is no repository, or one without a main working tree, or one whose git directory does not tell where that is. Nothing
+/// is asked of the repository itself, so that this answers in every kind of repository, those too that mirror refuses.
 pub fn main_root_of(at: &Path) -> Option<PathBuf> {
     if at.join("HEAD").is_file() && !at.join(DOT_GIT).exists() {
         return main_root(at, None);
     }
-    let root = at
-        .ancestors()
-        .find(|directory| directory.join(DOT_GIT).symlink_metadata().is_ok())?;
+    let root = at.ancestors().find(|directory| is_root(directory))?;
     let dot_git = root.join(DOT_GIT);
     if dot_git.is_dir() {
         return Some(root.to_owned());
@@ -26,10 +26,15 @@ pub fn main_root_of(at: &Path) -> Option<PathBuf> {
     main_root(&git_directory, Some(root))
 }
 
+/// Tells whether a directory is a working tree: whether it has git's directory in it, or what leads to that.
+pub(super) fn is_root(directory: &Path) -> bool {
+    directory.join(DOT_GIT).symlink_metadata().is_ok()
+}
+
 /// `root` is the working tree from which the git directory was found.
 fn main_root(git_directory: &Path, root: Option<&Path>) -> Option<PathBuf> {
     match path_in(&git_directory.join("commondir"), b"") {
-        // A linked working tree: the main one is where git's own directory is.
+        // A linked working tree: the main one is where git's own directory is, or where that says.
         Some(common) => beside(&git_directory.join(common).canonicalize().ok()?),
         None => root
             .map(Path::to_owned)
@@ -38,8 +43,13 @@ fn main_root(git_directory: &Path, root: Option<&Path>) -> Option<PathBuf> {
 }
 
 fn beside(git_directory: &Path) -> Option<PathBuf> {
-    let is_inside = git_directory.file_name() == Some(OsStr::new(DOT_GIT));
-    git_directory.parent().filter(|_| is_inside).map(Path::to_owned)
+    if git_directory.file_name() == Some(OsStr::new(DOT_GIT)) {
+        return git_directory.parent().map(Path::to_owned);
+    }
+    // That of a submodule lies in the repository around it, and its configuration leads back.
+    let config = Config::open(&git_directory.join("config")).ok()?;
+    let root = git_directory.join(config.get_path("core.worktree").ok()?);
+    root.canonicalize().ok().filter(|root| is_root(root))
 }
 
 /// Reads the path that is all there is in a file of git's, after `label`.

@@ -26,7 +26,7 @@ mod tree_difference;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use git2::{ErrorCode, Repository};
+use git2::{ErrorCode, Repository, RepositoryOpenFlags};
 
 pub use changed::PushedRef;
 pub use error::GitError;
@@ -41,6 +41,14 @@ pub use scratch::ScratchRepository;
 use crate::model::{FileMode, ObjectId, TreeEntry};
 
 type Result<T> = std::result::Result<T, GitError>;
+
+/// Repositories are looked for up to the root of the file system.
+const NO_CEILINGS: [&Path; 0] = [];
+
+const BARE: GitError = GitError::Unsupported {
+    feature: "a bare repository",
+    hint: "use a clone with a working tree",
+};
 
 /// One working tree of a repository.
 pub struct Git {
@@ -59,12 +67,13 @@ impl Git {
             Err(error) => return Err(GitError::of("looking for the repository")(error)),
         };
         preflight::refuse_unsupported(&git_dir)?;
-        let repository = Repository::open(&git_dir).map_err(|error| GitError::opening(&git_dir, error))?;
+        // Opened from the working tree: from a git directory that lies elsewhere libgit2 would take the directory around
+        // that one for the working tree, and files would be written there.
+        let repository = Repository::open_ext(directory, RepositoryOpenFlags::CROSS_FS, NO_CEILINGS)
+            .map_err(|error| GitError::opening(&git_dir, error))?;
         let root = workdir(&repository)?;
         let main_root = if repository.is_worktree() {
-            let main = Repository::open(repository.commondir())
-                .map_err(|error| GitError::opening(repository.commondir(), error))?;
-            workdir(&main)?
+            canonical(&find::main_root_of(&git_dir).ok_or_else(|| without_main_root(&repository))?)?
         } else {
             root.clone()
         };
@@ -114,10 +123,30 @@ impl Git {
 }
 
 fn workdir(repository: &Repository) -> Result<PathBuf> {
-    let path = repository.workdir().ok_or(GitError::Unsupported {
-        feature: "a bare repository",
-        hint: "use a clone with a working tree",
-    })?;
+    let path = canonical(repository.workdir().ok_or(BARE)?)?;
+    // Git starts hooks there with nothing but its environment to tell of the repository, and people stand there too.
+    if !find::is_root(&path) {
+        return Err(GitError::Unsupported {
+            feature: "a working tree without .git in it",
+            hint: "set core.worktree to the directory that has .git in it, or unset it",
+        });
+    }
+    Ok(path)
+}
+
+/// A linked working tree whose main one nobody can find: there is none, or git's own directory lies apart from it.
+fn without_main_root(repository: &Repository) -> GitError {
+    let main = Repository::open(repository.commondir());
+    if main.is_ok_and(|main| main.is_bare()) {
+        return BARE;
+    }
+    GitError::Unsupported {
+        feature: "a git directory apart from its working tree, which linked working trees do not lead to",
+        hint: "in the main working tree: git config core.worktree \"$(git rev-parse --show-toplevel)\"",
+    }
+}
+
+fn canonical(path: &Path) -> Result<PathBuf> {
     path.canonicalize().map_err(|source| GitError::Io {
         doing: "resolving",
         path: path.to_owned(),

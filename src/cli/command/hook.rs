@@ -196,7 +196,7 @@ fn word(state: HookState) -> &'static str {
 fn describe(reports: &[HookReport]) -> String {
     let mut text = String::new();
     for report in reports {
-        let beside = if report.beside {
+        let beside = if report.beside && report.state != HookState::Foreign {
             ", beside another hook"
         } else {
             ""

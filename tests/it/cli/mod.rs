@@ -6,6 +6,7 @@ mod begin;
 mod cleanup;
 mod completions;
 mod history;
+mod hook;
 mod init;
 mod lock;
 mod man;

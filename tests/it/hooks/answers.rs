@@ -1,9 +1,7 @@
 //! The hooks as git calls them: real commits, merges, patches and pushes by somebody who holds no lock.
 
-use std::path::PathBuf;
-
+use super::{assert_refused, git};
 use crate::support::Sandbox;
-use crate::support::program::{Finished, Program};
 
 /// A repository with hooks in which the task `agent` holds `held` and `dir/`.
 fn repository() -> Sandbox {
@@ -13,23 +11,6 @@ fn repository() -> Sandbox {
     let begin = ["begin", "-t", "agent", "-w", "held", "-w", "dir/"];
     sandbox.mirror(begin).succeeded();
     sandbox
-}
-
-/// Git with this build of mirror in its search path, as a user has it.
-fn git(sandbox: &Sandbox, arguments: &[&str]) -> Program {
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_mirror"));
-    let directories = [program.parent().unwrap().to_owned()].into_iter();
-    let search_path = std::env::var_os("PATH").unwrap();
-    let search_path = std::env::join_paths(directories.chain(std::env::split_paths(&search_path))).unwrap();
-    sandbox.program("git").env("PATH", search_path).args(arguments)
-}
-
-#[track_caller]
-fn assert_refused(finished: &Finished, words: &[&str]) {
-    assert_ne!(finished.code(), Some(0), "{}", finished.text());
-    for word in words {
-        assert!(finished.stderr().contains(word), "{word}: {}", finished.text());
-    }
 }
 
 #[test]
@@ -176,7 +157,78 @@ fn a_push_of_what_another_holds_is_refused() {
         .env("MIRROR_TASK", "agent")
         .run()
         .succeeded();
-    git(&sandbox, &["push", "--quiet", "origin", ":nothing", "main:other"]).run();
+    // What the other side has already goes to another name, and a name that goes brings nothing.
+    for refspec in ["main:other", ":other"] {
+        git(&sandbox, &["push", "--quiet", "origin", refspec])
+            .run()
+            .succeeded();
+    }
+}
+
+#[test]
+fn a_merge_that_stopped_in_a_conflict_is_refused_when_it_is_concluded() {
+    let sandbox = repository();
+    for (branch, text) in [("side", "from the side\n"), ("main", "from main\n")] {
+        if branch == "side" {
+            sandbox.git(["switch", "--quiet", "-c", branch]);
+        } else {
+            sandbox.git(["switch", "--quiet", branch]);
+        }
+        sandbox.write("held", text);
+        sandbox.git(["commit", "--quiet", "--no-verify", "-am", branch]);
+    }
+    assert_ne!(git(&sandbox, &["merge", "side"]).run().code(), Some(0));
+    sandbox.write("held", "from both\n");
+    sandbox.git(["add", "held"]);
+    assert_refused(&git(&sandbox, &["commit", "--no-edit"]).run(), &["file:held"]);
+    // To keep what the current commit has changes nothing here.
+    sandbox.git(["restore", "--source", "main", "--staged", "--worktree", "held"]);
+    git(&sandbox, &["commit", "--no-edit"]).run().succeeded();
+}
+
+#[test]
+fn the_first_commit_of_all_is_checked_too() {
+    let sandbox = Sandbox::unborn();
+    sandbox.mirror(["init"]).succeeded();
+    sandbox.mirror(["hook", "install"]).succeeded();
+    sandbox.mirror(["begin", "-t", "agent", "-w", "held"]).succeeded();
+    sandbox.write("held", "mine\n");
+    sandbox.write("free", "mine\n");
+    sandbox.git(["add", "."]);
+    assert_refused(&git(&sandbox, &["commit", "-m", "first"]).run(), &["file:held"]);
+    sandbox.git(["rm", "--quiet", "--cached", "held"]);
+    git(&sandbox, &["commit", "-m", "first"]).run().succeeded();
+}
+
+#[test]
+fn what_git_asks_nobody_about_is_refused_when_it_is_pushed() {
+    let sandbox = repository();
+    sandbox.shell("git init -q --bare ../upstream; git remote add origin ../upstream");
+    git(&sandbox, &["push", "--quiet", "--no-verify", "origin", "main"])
+        .run()
+        .succeeded();
+    sandbox.git(["switch", "--quiet", "-c", "side"]);
+    sandbox.write("held", "from the side\n");
+    sandbox.git(["commit", "--quiet", "--no-verify", "-am", "side"]);
+    sandbox.git(["switch", "--quiet", "main"]);
+    let unasked: [&[&str]; 3] = [
+        &["merge", "--ff-only", "side"],
+        &["cherry-pick", "side"],
+        &["rebase", "side"],
+    ];
+    for command in unasked {
+        sandbox.git(["reset", "--quiet", "--hard", "origin/main"]);
+        if command[0] != "merge" {
+            // Something of main's own, so that neither of them is a fast-forward.
+            sandbox.git(["commit", "--quiet", "--no-verify", "--allow-empty", "-m", "main"]);
+        }
+        git(&sandbox, command).run().succeeded();
+        assert_eq!(sandbox.read("held"), "from the side\n", "{command:?}");
+        assert_refused(&git(&sandbox, &["push", "origin", "main"]).run(), &["file:held"]);
+    }
+    sandbox.git(["push", "--quiet", "--no-verify", "origin", "side"]);
+    git(&sandbox, &["revert", "--no-edit", "side"]).run().succeeded();
+    assert_refused(&git(&sandbox, &["push", "origin", "main"]).run(), &["file:held"]);
 }
 
 #[test]
