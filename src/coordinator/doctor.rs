@@ -95,7 +95,7 @@ impl Coordinator {
             // Without anything staged there is nothing to choose: cleanup ends it.
             if task.standing == Standing::Lost && staged > 0 {
                 let message = format!(
-                    "The task {} lost its locks, and has {staged} changes staged",
+                    "The task {} lost its locks, and has staged changes ({staged})",
                     task.id
                 );
                 findings.push(Finding::wrong(

@@ -39,7 +39,10 @@ impl Git {
         let fail = || GitError::of("reading the index");
         let path = self.index_path();
         let written_ns = contained::stat(&path)?.map_or(i128::MAX, |stat| stat.mtime_ns);
-        let index = Index::open(&path).map_err(fail())?;
+        // One for the whole process, with the attributes that libgit2 looks up in it. It is read again whenever its
+        // file has another inode, size or time; git replaces it by a rename, so it always has.
+        let mut index = self.repository.index().map_err(fail())?;
+        index.read(false).map_err(fail())?;
         let unmerged: BTreeSet<RepoPath> = if index.has_conflicts() {
             let conflicts = index
                 .iter()

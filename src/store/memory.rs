@@ -113,10 +113,11 @@ impl Engine for Memory {
 
     fn trim_events(&mut self, before_ms: i64) -> Result<usize> {
         let mut state = self.lock();
+        let newest = state.event_seq;
         let old: Vec<u64> = state
             .events
             .values()
-            .filter(|event| event.at.ms < before_ms)
+            .filter(|event| event.at.ms < before_ms && event.seq < newest)
             .map(|event| event.seq)
             .collect();
         for seq in &old {

@@ -34,7 +34,7 @@ CREATE TABLE lock (
 CREATE INDEX lock_task ON lock (task);
 
 CREATE TABLE waiter (
-    seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq      INTEGER PRIMARY KEY,
     ticket   BLOB NOT NULL UNIQUE,
     task     TEXT NOT NULL,
     owner    TEXT NOT NULL,
@@ -85,7 +85,7 @@ CREATE TABLE change (
 ) WITHOUT ROWID;
 
 CREATE TABLE event (
-    seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq      INTEGER PRIMARY KEY,
     at       INTEGER NOT NULL,
     kind     TEXT NOT NULL,
     task     TEXT,

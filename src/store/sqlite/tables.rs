@@ -92,8 +92,12 @@ pub(super) fn last_event(connection: &Connection) -> Result<u64> {
 }
 
 pub(super) fn trim_events(connection: &Connection, before_ms: i64) -> Result<usize> {
+    // The newest line stays, whatever its age: the next number comes from it, and followers remember numbers.
     connection
-        .execute("DELETE FROM event WHERE at < ?1", params![before_ms])
+        .execute(
+            "DELETE FROM event WHERE at < ?1 AND seq < (SELECT max(seq) FROM event)",
+            params![before_ms],
+        )
         .map_err(database("trimming the history"))
 }
 

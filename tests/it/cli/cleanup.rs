@@ -84,13 +84,15 @@ fn a_sound_repository_has_nothing_to_mend() {
 fn what_is_left_to_mend_is_told_with_what_to_type() {
     let sandbox = initialised();
     sandbox.mirror(["begin", "-t", "a", "-w", "README"]).succeeded();
+    let stage = sandbox.mirror_program().args(["stage", "-t", "a", "README"]);
+    stage.input("work that must not vanish\n").run().succeeded();
     sandbox
         .mirror(["unlock", "--force", "--reason", "x", "README"])
         .succeeded();
     assert_left!(sandbox.mirror(["doctor"]), @"
     $ mirror doctor
     --- stdout
-    locks: The task a lost its locks
+    locks: The task a lost its locks, and has staged changes (1)
       Hint: mirror lock -t a, or: mirror rollback -t a
     1 finding left to mend.
     --- exit 7
