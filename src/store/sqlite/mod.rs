@@ -34,11 +34,9 @@ const TOKENS_UNSYNCED_MAX: u64 = 1 << 19;
 /// How far the counter jumps with a new boot: more than can have been lost.
 const TOKENS_PER_BOOT: u64 = 1 << 20;
 
-/// Above this length the log is folded into the database by whoever has answered and left the door, in bytes.
-const WAL_PASSIVE_BYTES: u64 = 1 << 20;
-
-/// Above this length the log is cut under the door: readers may have pinned it against the gentle way for ever.
-const WAL_TRUNCATE_BYTES: u64 = 16 << 20;
+/// Above this length the log is folded into the database by whoever has answered, in bytes. Whoever opens the registry
+/// while nobody else has it open reads all of the log.
+const WAL_BYTES_MAX: u64 = 1 << 19;
 
 /// One connection.
 #[derive(Debug)]
@@ -186,17 +184,16 @@ impl Engine for Sqlite {
     }
 
     fn after_command(&mut self) -> Result<()> {
-        let length = self.wal_bytes();
-        if length > WAL_TRUNCATE_BYTES {
-            let Some(_door) = FileLock::try_acquire(&self.place.door)? else {
-                return Ok(());
-            };
-            return self.checkpoint("TRUNCATE");
+        if self.wal_bytes() <= WAL_BYTES_MAX {
+            return Ok(());
         }
-        if length > WAL_PASSIVE_BYTES {
-            self.checkpoint("PASSIVE")
-        } else {
-            Ok(())
+        // The bulk of the work, with the syncs, keeps nobody out.
+        self.checkpoint("PASSIVE")?;
+        // Cutting the log is quick then. It cannot be left to the next writer: when commands follow one another and
+        // none overlaps, each one that opens the log forgets how much of it was folded, and it would grow for ever.
+        match FileLock::try_acquire(&self.place.door)? {
+            Some(_door) => self.checkpoint("TRUNCATE"),
+            None => Ok(()),
         }
     }
 

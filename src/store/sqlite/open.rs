@@ -97,6 +97,9 @@ fn connect(place: &Place, extra: OpenFlags) -> Result<Connection> {
     set(&connection, "journal_mode", "wal", "wal")?;
     set(&connection, "synchronous", "NORMAL", "1")?;
     set(&connection, "wal_autocheckpoint", "0", "0")?;
+    // A log that began anew is cut to what is in it: its length then tells how much there is to fold, and to read for
+    // whoever opens it first.
+    set(&connection, "journal_size_limit", "0", "0")?;
     set(&connection, "foreign_keys", "ON", "1")?;
     Ok(connection)
 }

@@ -94,3 +94,20 @@ fn crowds_that_are_killed_at_random_leave_no_lock_behind() {
     assert_eq!(status["waiters"], serde_json::json!([]));
     sandbox.mirror(["doctor"]).succeeded();
 }
+
+#[test]
+fn the_log_of_the_registry_stays_short_when_no_two_commands_overlap() {
+    let sandbox = repository();
+    for number in 0..40 {
+        let name = format!("agent-{number}");
+        sandbox
+            .mirror(["begin", "-q", "-t", &name, "-w", "a"])
+            .succeeded();
+        sandbox.mirror(["rollback", "-q", "-t", &name]).succeeded();
+    }
+    // Whoever opens the registry first reads all of it.
+    let length = std::fs::metadata(sandbox.path(".mirror/registry.db-wal"))
+        .unwrap()
+        .len();
+    assert!(length < 1 << 20, "{length} bytes");
+}
