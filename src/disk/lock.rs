@@ -7,7 +7,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::disk::{DiskError, Result};
 
@@ -30,23 +30,12 @@ impl FileLock {
 
     /// Takes the lock if nobody holds it.
     pub fn try_acquire(path: &Path) -> Result<Option<Self>> {
-        Self::attempt(path, |file| match fs2::FileExt::try_lock_exclusive(file) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == fs2::lock_contended_error().kind() => Ok(false),
-            Err(error) => Err(error),
-        })
+        Self::attempt(path, try_lock)
     }
 
     fn attempt(path: &Path, lock: impl Fn(&File) -> std::io::Result<bool>) -> Result<Option<Self>> {
         for _ in 0..REPLACED_MAX {
-            let opened = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .read(true)
-                .write(true)
-                .mode(0o600)
-                .open(path);
-            let file = opened.map_err(DiskError::of("opening the lock file", path))?;
+            let file = open(path)?;
             if !lock(&file).map_err(DiskError::of("locking", path))? {
                 return Ok(None);
             }
@@ -55,6 +44,69 @@ impl FileLock {
             }
         }
         Err(DiskError::contended("locking", path))
+    }
+}
+
+/// A lock file that its owner passes again and again, and so keeps open. What it guards stays right without it, so it is
+/// not asked whether the file still has its name.
+#[derive(Debug)]
+pub struct Door {
+    file: File,
+    path: PathBuf,
+}
+
+/// The lock of a door, held until it is dropped.
+#[must_use = "the door is open again as soon as this is dropped"]
+#[derive(Debug)]
+pub struct Inside<'a>(&'a Door);
+
+impl Door {
+    /// Opens the file, making it if it is missing.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        let path = path.to_owned();
+        Ok(Self { file, path })
+    }
+
+    /// Waits for the lock.
+    pub fn enter(&self) -> Result<Inside<'_>> {
+        fs2::FileExt::lock_exclusive(&self.file).map_err(DiskError::of("locking", &self.path))?;
+        Ok(Inside(self))
+    }
+
+    /// Takes the lock if nobody holds it.
+    pub fn try_enter(&self) -> Result<Option<Inside<'_>>> {
+        match try_lock(&self.file) {
+            Ok(true) => Ok(Some(Inside(self))),
+            Ok(false) => Ok(None),
+            Err(error) => Err(DiskError::of("locking", &self.path)(error)),
+        }
+    }
+}
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        // Letting go of a lock that is held does not fail; closing the file would do it, too.
+        drop(fs2::FileExt::unlock(&self.0.file));
+    }
+}
+
+fn open(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(DiskError::of("opening the lock file", path))
+}
+
+fn try_lock(file: &File) -> std::io::Result<bool> {
+    match fs2::FileExt::try_lock_exclusive(file) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == fs2::lock_contended_error().kind() => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -149,5 +201,17 @@ mod tests {
     fn there_is_room_on_the_disk_of_the_tests() {
         assert!(available_space(Path::new("/")).unwrap() > 0);
         assert!(available_space(Path::new("/does/not/exist")).is_err());
+    }
+
+    #[test]
+    fn a_door_lets_one_in_at_a_time_and_the_next_one_after() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let path = sandbox.path().join("door");
+        let (one, other) = (Door::open(&path).unwrap(), Door::open(&path).unwrap());
+        let inside = one.enter().unwrap();
+        assert!(other.try_enter().unwrap().is_none());
+        drop(inside);
+        let inside = other.try_enter().unwrap();
+        assert!(inside.is_some() && one.try_enter().unwrap().is_none());
     }
 }

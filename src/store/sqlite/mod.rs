@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 
-use crate::disk::lock::FileLock;
+use crate::disk::lock::Door;
 use crate::model::{Event, Now, TransactionId};
 use crate::store::Place;
 use crate::store::backend::Parts;
@@ -42,22 +42,27 @@ const WAL_BYTES_MAX: u64 = 1 << 19;
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     place: Place,
+    door: Door,
     connection: Connection,
 }
 
 impl Sqlite {
     /// Makes the registry, or opens the one that is there.
     pub(crate) fn create(place: &Place, now: &Now) -> Result<Self> {
-        open::create(place, now).map(|connection| Self {
-            place: place.clone(),
-            connection,
-        })
+        let connection = open::create(place, now)?;
+        Self::behind(place, connection)
     }
 
     /// Opens the registry.
     pub(crate) fn open(place: &Place) -> Result<Self> {
-        open::open(place).map(|connection| Self {
+        let connection = open::open(place)?;
+        Self::behind(place, connection)
+    }
+
+    fn behind(place: &Place, connection: Connection) -> Result<Self> {
+        Ok(Self {
             place: place.clone(),
+            door: Door::open(&place.door)?,
             connection,
         })
     }
@@ -75,7 +80,7 @@ impl Sqlite {
     }
 
     /// Begins an act; a new boot, or too many tokens since the last sync, is settled durably first.
-    fn begin(&mut self, now: &Now, durability: Durability) -> Result<()> {
+    fn begin(&self, now: &Now, durability: Durability) -> Result<()> {
         if durability == Durability::Full {
             self.synchronous(Durability::Full)?;
         }
@@ -117,7 +122,7 @@ impl Sqlite {
     }
 
     /// Commits or rolls back, and puts the durability back.
-    fn end(&mut self, durability: Durability, answer: Result<()>) -> std::result::Result<(), WriteError> {
+    fn end(&self, durability: Durability, answer: Result<()>) -> std::result::Result<(), WriteError> {
         let ended = match answer {
             Ok(()) => self.execute("COMMIT", "committing").map_err(WriteError::End),
             Err(error) => Err(WriteError::Act(error)),
@@ -140,7 +145,10 @@ impl Engine for Sqlite {
         durability: Durability,
         act: Act<'_>,
     ) -> std::result::Result<(), WriteError> {
-        let door = FileLock::acquire(&self.place.door).map_err(|error| WriteError::Begin(error.into()))?;
+        let inside = self
+            .door
+            .enter()
+            .map_err(|error| WriteError::Begin(error.into()))?;
         let begun = self.begin(now, durability);
         if let Err(error) = begun {
             if !self.connection.is_autocommit() {
@@ -150,7 +158,7 @@ impl Engine for Sqlite {
         }
         let answer = act(&mut SqlRows::new(&self.connection, now));
         let ended = self.end(durability, answer);
-        drop(door);
+        drop(inside);
         ended
     }
 
@@ -175,7 +183,7 @@ impl Engine for Sqlite {
     }
 
     fn trim_events(&mut self, before_ms: i64) -> Result<usize> {
-        let _door = FileLock::acquire(&self.place.door)?;
+        let _inside = self.door.enter()?;
         tables::trim_events(&self.connection, before_ms)
     }
 
@@ -191,8 +199,8 @@ impl Engine for Sqlite {
         self.checkpoint("PASSIVE")?;
         // Cutting the log is quick then. It cannot be left to the next writer: when commands follow one another and
         // none overlaps, each one that opens the log forgets how much of it was folded, and it would grow for ever.
-        match FileLock::try_acquire(&self.place.door)? {
-            Some(_door) => self.checkpoint("TRUNCATE"),
+        match self.door.try_enter()? {
+            Some(_inside) => self.checkpoint("TRUNCATE"),
             None => Ok(()),
         }
     }
