@@ -1,6 +1,6 @@
 //! Staging and committing, beside what people do instead: `cp -r` with `sync -f`, `git add -A && git commit`, `git merge`.
 //!
-//! `cargo bench --bench commit`. `TMPDIR` should name a directory on a disk, not in memory.
+//! `cargo bench --bench commit`, or only some of it: `-- plain whole one merge`. `TMPDIR` should name a directory on a disk, not in memory.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,10 +20,21 @@ use tempfile::TempDir;
 const ROUNDS: usize = 7;
 
 fn main() {
-    staging_and_committing_without_git();
-    a_whole_commit();
-    one_file_of_many();
-    merging();
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'))
+        .collect();
+    let parts: [(&str, fn()); 4] = [
+        ("plain", staging_and_committing_without_git),
+        ("whole", a_whole_commit),
+        ("one", one_file_of_many),
+        ("merge", merging),
+    ];
+    for (name, part) in parts {
+        if words.is_empty() || words.iter().any(|word| word == name) {
+            part();
+        }
+    }
 }
 
 fn directory() -> TempDir {
@@ -45,12 +56,16 @@ fn stage(root: &Path, tree: &Path) {
         .arg(tree));
 }
 
-/// Prepares the new versions of some files beside everything else that is there.
+/// Prepares the new versions of some files beside everything else that is there. What is only there for comparison is
+/// linked, not copied: its dirty pages would be written in the time that is measured.
 fn edited(root: &Path, copy: &Path, changed: usize, version: usize) {
     drop(std::fs::remove_dir_all(copy));
-    run(std::process::Command::new("cp").arg("-r").arg(root).arg(copy));
+    run(std::process::Command::new("cp").arg("-al").arg(root).arg(copy));
     drop(std::fs::remove_dir_all(copy.join(".git")));
     drop(std::fs::remove_dir_all(copy.join(".mirror")));
+    for number in 0..changed {
+        std::fs::remove_file(copy.join(file_name(number))).unwrap();
+    }
     write_files(copy, changed, 2048, version);
 }
 

@@ -104,6 +104,7 @@ type Edits = Vec<(RepoPath, Option<TreeEntry>)>;
 
 /// Makes the blobs of the staged changes, by path.
 fn edits(objects: &mut Objects<'_>, order: &Order) -> Result<Edits, Error> {
+    objects.learn(order.changes.iter().map(|change| &change.path))?;
     let edit = |change: &Change| {
         let Some(post) = change.post else {
             return Ok((change.path.clone(), None));

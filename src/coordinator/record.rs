@@ -29,6 +29,7 @@ pub(super) fn land(
     clean::refuse_user_changes(git, seen, &recorded)?;
 
     let mut objects = git.objects()?;
+    objects.learn(paths.iter())?;
     let mut edits: Vec<(RepoPath, Option<TreeEntry>)> = Vec::with_capacity(paths.len());
     for ((change, operation), before) in order.changes.iter().zip(operations).zip(recorded) {
         let after = match change.post {

@@ -122,7 +122,8 @@ impl Coordinator {
             let granted = granted.into_iter().map(|lock| lock.resource).collect();
             drop(self.store.release(task, &Release::Some(granted)));
         }
-        self.store.after_command()?;
+        // The log is not folded here: that syncs, and would drag along what was staged. The commit does it.
+        self.store.after_staging()?;
         outcome
     }
 

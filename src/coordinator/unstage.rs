@@ -49,7 +49,8 @@ impl Coordinator {
             .collect();
         let edit = Edit::between(&before, after, &[], 0..0);
         self.record_edit(task, &transaction, &slots, edit)?;
-        self.store.after_command()?;
+        // The log is not folded here: that syncs, and would drag along what was staged. The commit does it.
+        self.store.after_staging()?;
         Ok(Unstaged {
             transaction: transaction.id,
             changes,

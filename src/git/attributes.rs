@@ -1,5 +1,6 @@
 //! What git stores for bytes of the working tree, and what it checks out for bytes that are stored.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead as _, Read};
 use std::path::Path;
 
@@ -21,6 +22,9 @@ pub(super) enum Conversion {
     Program,
 }
 
+/// The attributes that convert content, in the order in which they are asked for.
+const ATTRIBUTES: [&str; 6] = ["filter", "working-tree-encoding", "text", "eol", "ident", "crlf"];
+
 impl Git {
     /// Tells for each path whether anything is configured that converts its content.
     pub fn converts(&self, paths: &[RepoPath]) -> Result<Vec<bool>> {
@@ -31,31 +35,60 @@ impl Git {
     }
 
     pub(super) fn conversion(&self, path: &RepoPath) -> Result<Conversion> {
-        let attribute = |name: &str| {
+        let mut states = [None; ATTRIBUTES.len()];
+        for (state, name) in states.iter_mut().zip(ATTRIBUTES) {
             let value = self
                 .repository
                 .get_attr_bytes(path.as_path(), name, AttrCheckFlags::FILE_THEN_INDEX);
             let value = value.map_err(GitError::of("reading attributes"))?;
-            Ok::<_, GitError>(match AttrValue::from_bytes(value) {
+            *state = match AttrValue::from_bytes(value) {
                 AttrValue::Unspecified => None,
                 AttrValue::False => Some(false),
                 AttrValue::True | AttrValue::String(_) | AttrValue::Bytes(_) => Some(true),
-            })
-        };
-        if attribute("filter")? == Some(true) || attribute("working-tree-encoding")? == Some(true) {
-            return Ok(Conversion::Program);
+            };
         }
-        let text = attribute("text")?;
-        let lines = text == Some(true)
-            || attribute("eol")? == Some(true)
-            || attribute("ident")? == Some(true)
-            || attribute("crlf")? == Some(true)
-            || (text.is_none() && self.converts_line_endings());
-        Ok(if lines {
+        Ok(self.conversion_by(states))
+    }
+
+    /// The same for many paths, in one process of git: libgit2 looks every directory up again for every attribute.
+    pub(super) fn conversions(&self, paths: &[RepoPath]) -> Result<BTreeMap<RepoPath, Conversion>> {
+        let mut input = Vec::new();
+        for path in paths {
+            input.extend_from_slice(path.as_bytes());
+            input.push(0);
+        }
+        let mut arguments = vec!["check-attr", "-z", "--stdin"];
+        arguments.extend(ATTRIBUTES);
+        let answer = self.run(&arguments, &input)?;
+        // Path, attribute and value, each ended by a NUL; the attributes of a path come in the order of the question.
+        let mut values = answer.split(|byte| *byte == 0).skip(2).step_by(3);
+        let mut found = BTreeMap::new();
+        for path in paths {
+            let mut states = [None; ATTRIBUTES.len()];
+            for state in &mut states {
+                let value = values.next();
+                let value = value.ok_or_else(|| GitError::Answer("git check-attr ended early".to_owned()))?;
+                *state = match value {
+                    b"unspecified" => None,
+                    b"unset" => Some(false),
+                    _ => Some(true),
+                };
+            }
+            found.insert(path.clone(), self.conversion_by(states));
+        }
+        Ok(found)
+    }
+
+    fn conversion_by(&self, states: [Option<bool>; ATTRIBUTES.len()]) -> Conversion {
+        let [filter, encoding, text, eol, ident, crlf] = states.map(|state| state == Some(true));
+        let is_text_open = states[2].is_none();
+        if filter || encoding {
+            Conversion::Program
+        } else if text || eol || ident || crlf || (is_text_open && self.converts_line_endings()) {
             Conversion::Lines
         } else {
             Conversion::None
-        })
+        }
     }
 
     fn converts_line_endings(&self) -> bool {
@@ -74,6 +107,7 @@ impl Git {
         }
         // Written into memory, and forgotten with it.
         let mut objects = Objects::scratch(self)?;
+        objects.learn(items.iter().map(|(path, ..)| path))?;
         items
             .iter()
             .map(|(path, source, executable)| objects.blob(path, source, *executable))

@@ -109,11 +109,6 @@ impl Git {
         self.flag("core.ignorecase", false)
     }
 
-    /// Tells whether the exec bit of files means anything here.
-    pub fn file_mode(&self) -> bool {
-        self.flag("core.filemode", true)
-    }
-
     fn flag(&self, key: &str, default: bool) -> bool {
         self.repository
             .config()

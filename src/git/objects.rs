@@ -2,7 +2,7 @@
 //!
 //! A loose object costs a file each; one pack costs three syncs whatever it holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -20,6 +20,9 @@ const LOOSE_MAX: usize = 8;
 
 /// A file above this size goes straight into the object store instead of through memory, in bytes.
 const IN_MEMORY_BYTES_MAX: u64 = 32 << 20;
+
+/// Up to this many paths are asked for their attributes one by one; above it, a process of git is quicker.
+const ASKED_ONE_BY_ONE_MAX: usize = 32;
 
 /// libgit2 asks the back end with the highest number first; git's own are at 1 and 2.
 const MEMORY_PRIORITY: i32 = 1000;
@@ -52,6 +55,7 @@ pub struct Objects<'a> {
     /// A handle of our own, whose writes stay in memory.
     pub(super) memory: Repository,
     new: BTreeSet<git2::Oid>,
+    conversions: BTreeMap<RepoPath, Conversion>,
     keep: bool,
 }
 
@@ -80,8 +84,25 @@ impl<'a> Objects<'a> {
             git,
             memory,
             new: BTreeSet::new(),
+            conversions: BTreeMap::new(),
             keep,
         })
+    }
+
+    /// Learns how the content of many paths is converted, which is quicker than one by one.
+    pub fn learn<'p>(&mut self, paths: impl ExactSizeIterator<Item = &'p RepoPath>) -> Result<()> {
+        if paths.len() > ASKED_ONE_BY_ONE_MAX {
+            let paths: Vec<RepoPath> = paths.cloned().collect();
+            self.conversions = self.git.conversions(&paths)?;
+        }
+        Ok(())
+    }
+
+    fn conversion(&self, path: &RepoPath) -> Result<Conversion> {
+        match self.conversions.get(path) {
+            Some(known) => Ok(*known),
+            None => self.git.conversion(path),
+        }
     }
 
     /// Makes the blob that git would store for a path.
@@ -104,7 +125,7 @@ impl<'a> Objects<'a> {
 
     fn file(&mut self, path: &RepoPath, file: &std::path::Path) -> Result<git2::Oid> {
         let size = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
-        if size > IN_MEMORY_BYTES_MAX && self.git.conversion(path)? == Conversion::None {
+        if size > IN_MEMORY_BYTES_MAX && self.conversion(path)? == Conversion::None {
             return if self.keep {
                 self.git
                     .repository
@@ -118,7 +139,7 @@ impl<'a> Objects<'a> {
     }
 
     fn converted(&mut self, path: &RepoPath, bytes: &[u8]) -> Result<git2::Oid> {
-        match self.git.conversion(path)? {
+        match self.conversion(path)? {
             Conversion::None => self.plain(bytes),
             Conversion::Program => self.git.hash_object(path, bytes, self.keep),
             Conversion::Lines => {

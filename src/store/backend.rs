@@ -115,8 +115,8 @@ pub(crate) trait Registry: Send {
     fn trim_events(&mut self, now: &Now, before_ms: i64) -> Result<usize>;
     /// Whether what is stored holds together; what does not, in words.
     fn check(&mut self) -> Result<Vec<String>>;
-    /// Work that nobody should have to wait for, after an answer was given.
-    fn after_command(&mut self) -> Result<()>;
+    /// Work that nobody should have to wait for, after an answer was given: a log above this length is folded.
+    fn after_command(&mut self, log_bytes_max: u64) -> Result<()>;
 }
 
 /// A whole store.

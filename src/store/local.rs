@@ -49,7 +49,7 @@ pub(crate) trait Engine: Send {
     fn last_event(&mut self) -> Result<u64>;
     fn trim_events(&mut self, before_ms: i64) -> Result<usize>;
     fn check(&mut self) -> Result<Vec<String>>;
-    fn after_command(&mut self) -> Result<()>;
+    fn after_command(&mut self, log_bytes_max: u64) -> Result<()>;
     /// Connects anew: what the old connection believes may not be true.
     fn reconnect(&mut self) -> Result<()>;
 }
@@ -309,8 +309,8 @@ impl<E: Engine> Registry for Local<E> {
         self.0.check()
     }
 
-    fn after_command(&mut self) -> Result<()> {
-        self.0.after_command()
+    fn after_command(&mut self, log_bytes_max: u64) -> Result<()> {
+        self.0.after_command(log_bytes_max)
     }
 }
 

@@ -131,7 +131,7 @@ impl Engine for Memory {
         Ok(Vec::new())
     }
 
-    fn after_command(&mut self) -> Result<()> {
+    fn after_command(&mut self, _log_bytes_max: u64) -> Result<()> {
         Ok(())
     }
 

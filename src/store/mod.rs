@@ -44,6 +44,13 @@ use local::Local;
 use memory::Memory;
 use sqlite::Sqlite;
 
+/// Above this length a log is folded into the database by whoever has answered, in bytes. Whoever opens the registry
+/// while nobody else has it open reads all of it.
+const LOG_BYTES_MAX: u64 = 1 << 19;
+
+/// The same for whoever has only staged.
+const LOG_BYTES_STAGING_MAX: u64 = 1 << 22;
+
 /// Where an embedded store lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -229,6 +236,12 @@ impl Store {
 
     /// Does the work that nobody should have to wait for. To be called once an answer was given.
     pub fn after_command(&mut self) -> Result<(), StoreError> {
-        self.parts.after_command()
+        self.parts.after_command(LOG_BYTES_MAX)
+    }
+
+    /// The same after staging, which lets the log grow longer: what is done then syncs, and the sync would wait for all
+    /// the bytes that were staged.
+    pub fn after_staging(&mut self) -> Result<(), StoreError> {
+        self.parts.after_command(LOG_BYTES_STAGING_MAX)
     }
 }

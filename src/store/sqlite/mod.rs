@@ -34,10 +34,6 @@ const TOKENS_UNSYNCED_MAX: u64 = 1 << 19;
 /// How far the counter jumps with a new boot: more than can have been lost.
 const TOKENS_PER_BOOT: u64 = 1 << 20;
 
-/// Above this length the log is folded into the database by whoever has answered, in bytes. Whoever opens the registry
-/// while nobody else has it open reads all of the log.
-const WAL_BYTES_MAX: u64 = 1 << 19;
-
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
@@ -191,8 +187,8 @@ impl Engine for Sqlite {
         tables::integrity(&self.connection)
     }
 
-    fn after_command(&mut self) -> Result<()> {
-        if self.wal_bytes() <= WAL_BYTES_MAX {
+    fn after_command(&mut self, log_bytes_max: u64) -> Result<()> {
+        if self.wal_bytes() <= log_bytes_max {
             return Ok(());
         }
         // The bulk of the work, with the syncs, keeps nobody out.
