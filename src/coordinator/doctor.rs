@@ -117,10 +117,14 @@ impl Coordinator {
                         "The commit {} of {} was decided, and its target was moved by force before it was applied",
                         transaction.id, transaction.task
                     );
-                    let hint = match transaction.new {
-                        Some(new) => format!("git merge {new}, then: mirror cleanup --force"),
-                        None => "its files are kept in .mirror/transactions".to_owned(),
-                    };
+                    let task = &transaction.task;
+                    let by_hand = transaction
+                        .new
+                        .map_or_else(String::new, |new| format!("git merge {new}, then: "));
+                    let hint = format!(
+                        "go back to where it was (git switch) and run mirror recover; or {by_hand}mirror rollback -t {task}, \
+                         which keeps its files in .mirror/quarantine"
+                    );
                     findings.push(Finding::wrong("transactions", message, hint));
                 }
                 TransactionState::Decided => self.check_manifest(&transaction, findings)?,

@@ -45,7 +45,8 @@ impl Coordinator {
     /// recovered already is part of the answer.
     pub fn recover(&mut self, observer: &mut dyn Observer) -> Result<Recovered, Error> {
         let _commit_lock = self.lock_commits()?;
-        let rest = under_lock(self, observer)?;
+        let mut rest = under_lock(self, observer)?;
+        retry_conflicts(self, &mut rest)?;
         let mut recovered = mem::take(&mut self.recovered);
         recovered.finished.extend(&rest.finished);
         recovered.undone.extend(rest.undone);
@@ -219,6 +220,9 @@ fn finish(
         }
         Err(Error::Stuck { reason, .. }) => {
             coordinator.store.to_conflict(&manifest.transaction)?;
+            fault::point("recover.conflict");
+            // Nothing more happens by itself: the user needs git for the way out.
+            abandon::release_locks(coordinator, manifest, directory)?;
             recovered.pending.push((manifest.transaction, reason));
             Ok(())
         }
@@ -227,6 +231,26 @@ fn finish(
             Ok(())
         }
     }
+}
+
+/// Completes commits that somebody's force had stopped, if the target and `HEAD` are back where they were.
+fn retry_conflicts(coordinator: &mut Coordinator, recovered: &mut Recovered) -> Result<(), Error> {
+    for transaction in coordinator.store.transactions()? {
+        if transaction.state != TransactionState::Conflict {
+            continue;
+        }
+        let directory = coordinator.layout.transaction(&transaction.id);
+        let manifest =
+            read_manifest(&directory.manifest())?.filter(|(_, digest)| Some(*digest) == transaction.manifest);
+        let Some((manifest, _)) = manifest else { continue };
+        // A recovery that was killed may have left them.
+        abandon::release_locks(coordinator, &manifest, &directory)?;
+        match forced_elsewhere(coordinator, &manifest)? {
+            None => finish(coordinator, &manifest, &directory, recovered)?,
+            Some(reason) => recovered.pending.push((transaction.id, reason)),
+        }
+    }
+    Ok(())
 }
 
 /// Tells whether somebody moved the target or `HEAD` between the crash and now, so that applying the rest would mix two

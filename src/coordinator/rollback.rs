@@ -1,7 +1,9 @@
 //! `rollback`: drops a task's staged changes, its branch and its locks.
 
+use std::path::PathBuf;
+
 use crate::coordinator::{Coordinator, Error, settle};
-use crate::model::{TaskId, TransactionId};
+use crate::model::{TaskId, TransactionId, TransactionState};
 use crate::store::Release;
 
 /// What a rollback came to.
@@ -13,11 +15,14 @@ pub struct RolledBack {
     pub transaction: Option<TransactionId>,
     /// How many staged changes were dropped.
     pub dropped: usize,
+    /// Where everything is kept that belonged to a decided commit which could not be completed.
+    pub kept: Option<PathBuf>,
 }
 
 impl Coordinator {
     /// Drops everything that `task` staged and gives its locks back. A decided commit is completed, never undone; the
-    /// recovery that every command begins with has done that already.
+    /// recovery that every command begins with has done that already. One that could not be completed, since somebody
+    /// forced the target elsewhere, is given up: what is in place stays, and the rest is kept.
     pub fn rollback(&mut self, task: &TaskId) -> Result<RolledBack, Error> {
         let Some(transaction) = self.store.current_transaction(task)? else {
             self.store
@@ -30,18 +35,25 @@ impl Coordinator {
                 task: task.clone(),
                 transaction: None,
                 dropped: 0,
+                kept: None,
             });
         };
         let _own = self.hold(&transaction.id)?;
         // It may have ended while we waited for the other process.
         let transaction = self.open_transaction(task)?;
         let dropped = self.store.changes(&transaction.id)?.len();
-        settle::roll_back(self, &transaction)?;
+        let kept = if transaction.state == TransactionState::Conflict {
+            Some(settle::give_up(self, &transaction)?)
+        } else {
+            settle::roll_back(self, &transaction)?;
+            None
+        };
         self.store.after_command()?;
         Ok(RolledBack {
             task: task.clone(),
             transaction: Some(transaction.id),
             dropped,
+            kept,
         })
     }
 }

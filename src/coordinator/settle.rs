@@ -1,7 +1,9 @@
 //! What follows when a transaction is over: foreign bytes to quarantine, its branch and its directory gone.
 
-use crate::coordinator::{Coordinator, Error};
-use crate::disk::{self, fault};
+use std::path::PathBuf;
+
+use crate::coordinator::{Coordinator, Error, abandon};
+use crate::disk::{self, contained, fault};
 use crate::model::{EventKind, RepoPath, TransactionState};
 use crate::store::{NewEvent, Transaction};
 use crate::workspace::TransactionDirectory;
@@ -44,6 +46,25 @@ pub(super) fn roll_back(coordinator: &mut Coordinator, transaction: &Transaction
     fault::point("rollback.row");
     disk::remove_dir_all(coordinator.layout.transaction(&transaction.id).path())?;
     Ok(())
+}
+
+/// Gives up a decided commit that is in conflict: what is in place stays, and everything else that belongs to it, the
+/// staged objects and what was displaced, is kept in quarantine. Answers where.
+pub(super) fn give_up(coordinator: &mut Coordinator, transaction: &Transaction) -> Result<PathBuf, Error> {
+    let directory = coordinator.layout.transaction(&transaction.id);
+    if let Some(bytes) = disk::read_if_there(&directory.manifest())?
+        && let Ok(manifest) = Manifest::decode(&bytes)
+    {
+        abandon::release_locks(coordinator, &manifest, &directory)?;
+    }
+    let quarantine = coordinator.layout.quarantine(&transaction.id);
+    disk::create_dir_all(&quarantine)?;
+    let kept = quarantine.join("given-up");
+    if contained::stat(directory.path())?.is_some() {
+        disk::rename(directory.path(), &kept)?;
+    }
+    coordinator.store.roll_back(&transaction.id)?;
+    Ok(kept)
 }
 
 /// Removes the branch of a transaction, if it has one. Doing it again is harmless.

@@ -56,7 +56,9 @@ impl TransactionState {
                 | (S::Committing, S::Open | S::Aborting | S::Decided)
                 | (S::Aborting, S::Open)
                 | (S::Decided, S::Landed | S::Done | S::Conflict)
-                | (S::Landed | S::Conflict, S::Done)
+                | (S::Landed, S::Done)
+                // A human chooses: to complete it after all, or to give it up.
+                | (S::Conflict, S::Done | S::RolledBack)
         );
         if legal {
             Ok(())
@@ -119,8 +121,12 @@ mod tests {
                 .collect();
             reachable.extend(next);
         }
-        for early in [S::Open, S::Committing, S::Aborting, S::RolledBack] {
+        for early in [S::Open, S::Committing, S::Aborting] {
             assert!(!reachable.contains(&early), "{early}");
+        }
+        // Only a human gives a decided commit up, and only one that is in conflict.
+        for from in [S::Decided, S::Landed, S::Done] {
+            assert!(from.step(S::RolledBack).is_err(), "{from}");
         }
     }
 

@@ -341,3 +341,58 @@ fn eight_workers_at_once_lose_nothing() {
     assert_eq!(sandbox.git(["status", "--porcelain"]), "");
     sandbox.mirror(["doctor"]).succeeded();
 }
+
+/// A decided commit whose process was killed, after which the user went to another branch.
+fn forced_elsewhere() -> Sandbox {
+    let sandbox = repository();
+    staged(&sandbox, "a", "agent\n", &[]);
+    let commit = sandbox
+        .mirror_program()
+        .env("MIRROR_FAULT", "commit.decided=kill");
+    commit.args(["commit", "-t", "agent", "-m", "by the agent"]).run();
+    // Git allows it without the index.
+    sandbox.git(["switch", "-q", "-c", "elsewhere"]);
+    let status = sandbox.mirror(["status", "--json"]).succeeded().json();
+    assert_eq!(status["tasks"][0]["state"], "conflict");
+    // Nothing more happens by itself, and git is free for the way out.
+    assert!(!sandbox.exists(".git/index.lock") && !sandbox.exists(".git/refs/heads/main.lock"));
+    assert_eq!(sandbox.read("a"), "old\n");
+    let doctor = sandbox.mirror(["doctor"]).exited(7);
+    assert!(
+        doctor.stdout().contains("mirror recover") && doctor.stdout().contains("mirror rollback -t agent")
+    );
+    sandbox
+}
+
+#[test]
+fn a_decided_commit_that_was_left_behind_is_completed_when_the_user_comes_back() {
+    let sandbox = forced_elsewhere();
+    let still = sandbox.mirror(["recover", "--json"]).json();
+    assert_eq!(still["finished"], serde_json::json!([]), "{still}");
+    sandbox.git(["switch", "-q", "main"]);
+    let recovered = sandbox.mirror(["recover", "--json"]).succeeded().json();
+    assert_eq!(recovered["finished"].as_array().unwrap().len(), 1);
+    assert_eq!(sandbox.read("a"), "agent\n");
+    assert_eq!(sandbox.git(["log", "-1", "--format=%s"]), "by the agent");
+    assert_eq!(sandbox.git(["status", "--porcelain"]), "");
+    sandbox.mirror(["doctor"]).succeeded();
+}
+
+#[test]
+fn a_decided_commit_that_was_left_behind_may_be_given_up_and_all_of_it_is_kept() {
+    let sandbox = forced_elsewhere();
+    let given_up = sandbox.mirror(["rollback", "-t", "agent"]).succeeded();
+    assert!(
+        given_up.stderr().contains(".mirror/quarantine"),
+        "{}",
+        given_up.text()
+    );
+    let kept = sandbox.shell("cat $(find .mirror/quarantine -path '*/s/*' -type f)");
+    assert_eq!(kept, "agent\n");
+    assert_eq!(
+        sandbox.mirror(["status", "--json"]).json()["tasks"],
+        serde_json::json!([])
+    );
+    assert_eq!(sandbox.read("a"), "old\n");
+    sandbox.mirror(["begin", "-t", "next", "-w", "a"]).succeeded();
+}

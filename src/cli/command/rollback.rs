@@ -41,6 +41,13 @@ impl Rollback {
                 "nothing"
             },
         };
+        if let Some(kept) = &dropped.kept {
+            let notice = format!(
+                "Warning: the commit was decided; everything of it is kept in {}",
+                kept.display()
+            );
+            context.output.notice(&notice);
+        }
         context.output.done(&document, || {
             let changes = counted(dropped.dropped, "staged change");
             format!("Dropped {changes} and all locks of {task}.")
