@@ -89,10 +89,18 @@ pub(crate) fn of_config(error: &ConfigError) -> Option<String> {
 fn of_git(error: &GitError) -> Option<String> {
     match error {
         GitError::Unsupported { hint, .. } => Some((*hint).to_owned()),
-        GitError::Owner { path } => Some(format!(
-            "Run `git config --global --add safe.directory {}` if you trust it",
-            path.display()
-        )),
+        GitError::Owner { path } => {
+            // Git asks for the working tree by name.
+            let root = if path.ends_with(".git") {
+                path.parent()
+            } else {
+                None
+            };
+            Some(format!(
+                "Run `git config --global --add safe.directory {}` if you trust it",
+                root.unwrap_or(path).display()
+            ))
+        }
         GitError::NoIdentity => Some(
             "Run `git config --global user.name NAME` and `git config --global user.email ADDRESS`"
                 .to_owned(),

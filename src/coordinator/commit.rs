@@ -93,6 +93,10 @@ impl Coordinator {
         request: &CommitRequest,
         observer: &mut dyn Observer,
     ) -> Result<Receipt, Error> {
+        let is_blank = |message: &String| message.trim().is_empty();
+        if request.message.as_ref().is_some_and(is_blank) {
+            return Err(Error::Usage("The message is empty".to_owned()));
+        }
         let transaction = self.open_transaction(task)?;
         self.require_lease(task)?;
         // Nobody stages into, drops or commits the same transaction meanwhile.

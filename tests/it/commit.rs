@@ -197,6 +197,19 @@ fn what_is_there_already_is_nothing_to_commit() {
 }
 
 #[test]
+fn an_empty_message_is_refused_as_git_refuses_it() {
+    let sandbox = repository();
+    staged(&sandbox, "a", "new\n", &[]);
+    let refused = sandbox.mirror(["commit", "-t", "agent", "-m", " \n"]).exited(2);
+    assert!(
+        refused.stderr().contains("message is empty"),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(sandbox.read("a"), "old\n");
+}
+
+#[test]
 fn a_validation_sees_the_exact_result_and_decides() {
     let sandbox = repository();
     staged(&sandbox, "a", "agent\n", &["--branch"]);
