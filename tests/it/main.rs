@@ -13,6 +13,7 @@ mod cli;
 mod commit;
 mod crash;
 mod declared;
+mod demo;
 mod git;
 mod hooks;
 mod readme;

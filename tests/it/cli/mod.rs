@@ -11,6 +11,7 @@ mod init;
 mod lock;
 mod man;
 mod paths;
+mod stage;
 mod status;
 mod who;
 
