@@ -24,6 +24,9 @@ use crate::workspace::present::{self, Present};
 /// How often a plan is made anew because the target moved, before it is made under the commit lock.
 const LOST_ROUNDS_MAX: usize = 3;
 
+/// How often it is made anew in all. Under the commit lock only git itself still moves the target.
+const ROUNDS_MAX: usize = 16;
+
 /// A commit that only needs its decision: durable, locked, verified, invisible.
 #[must_use = "a prepared commit is decided or abandoned"]
 #[derive(Debug)]
@@ -74,7 +77,7 @@ pub(super) fn prepare(
         };
         recover::finish_predecessors(coordinator, observer)?;
         match attempt(coordinator, planned, commit_lock) {
-            Err(Error::TargetMoved { .. }) if round <= LOST_ROUNDS_MAX => {
+            Err(Error::TargetMoved { .. }) if round < ROUNDS_MAX => {
                 observer.notice("The target moved; planning the commit again.");
             }
             settled => return settled.map(|prepared| Preparation::Prepared(Box::new(prepared))),
