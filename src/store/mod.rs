@@ -37,7 +37,8 @@ pub use data::{
 pub use error::{AcquireError, DecideError, LeaseError, StoreError};
 
 use crate::host::Host;
-use crate::model::{Conflict, Lock, LockSet, Mode, Now, Resource, TaskId, Ticket};
+use crate::model::{Conflict, Lock, LockSet, Mode, Now, Resource, TaskId, Ticket, TransactionState, Verdict};
+use crate::store::rows::TaskRow;
 use backend::Parts;
 use bell::Bell;
 use local::Local;
@@ -152,7 +153,8 @@ impl Store {
     }
 
     /// Finds what others hold that conflicts with `wants`. What the asking task's own write locks cover nobody else can
-    /// hold, so only the rest is looked up. A holder whose lease ran out is named as well: it may still renew.
+    /// hold, so only the rest is looked up. A holder whose lease ran out is named as well, since it may still
+    /// renew; one that is known to be dead is not.
     pub fn conflicts(
         &mut self,
         wants: &LockSet,
@@ -166,10 +168,24 @@ impl Store {
         if rest.is_empty() {
             return Ok(Vec::new());
         }
-        let found = self.parts.conflicting(&now, &rest, asking)?.into_iter();
-        Ok(found
-            .map(|(row, task)| describe::conflict(&now, &row.lock, row.token, &task, false))
-            .collect())
+        let mut found = Vec::new();
+        for (row, task) in self.parts.conflicting(&now, &rest, asking)? {
+            if !self.is_free_for_the_asking(&now, &task)? {
+                found.push(describe::conflict(&now, &row.lock, row.token, &task, false));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Tells whether whoever asks for the locks of `task` gets them at once: its owner is known to be dead, and it left
+    /// no commit behind that recovery has to end first.
+    fn is_free_for_the_asking(&mut self, now: &Now, task: &TaskRow) -> Result<bool, StoreError> {
+        let is_dead = task.owner.boot != now.boot || self.host.verdict(&task.owner) == Verdict::Dead;
+        if !is_dead {
+            return Ok(false);
+        }
+        let transaction = self.parts.current_transaction(now, &task.id)?;
+        Ok(transaction.is_none_or(|transaction| transaction.state == TransactionState::Open))
     }
 
     fn not_covered(&mut self, now: &Now, wants: &LockSet, task: &TaskId) -> Result<LockSet, StoreError> {

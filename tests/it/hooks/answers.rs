@@ -279,3 +279,17 @@ fn a_repository_that_nobody_set_up_passes_and_one_whose_registry_is_gone_does_no
     let refused = sandbox.program("git").args(["commit", "-am", "z"]).run();
     assert_refused(&refused, &["mirror is not in PATH", "--no-verify"]);
 }
+
+#[test]
+fn a_dead_worker_refuses_nobody() {
+    let sandbox = repository();
+    let worker = sandbox.program("sleep").args(["1000"]).start();
+    let pid = worker.pid().to_string();
+    sandbox
+        .mirror(["begin", "-t", "worker", "-w", "free", "--pid", &pid])
+        .succeeded();
+    sandbox.write("free", "mine\n");
+    assert_refused(&git(&sandbox, &["commit", "-am", "x"]).run(), &["file:free"]);
+    worker.kill();
+    git(&sandbox, &["commit", "-am", "x"]).run().succeeded();
+}

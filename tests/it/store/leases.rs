@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use mirror::store::{AcquireError, LeaseError, Standing};
+use mirror::store::{AcquireError, Attempt, LeaseError, Standing};
 
-use super::bench::{everywhere, task, token};
+use super::bench::{Bench, everywhere, locks, task, token};
 
 const LEASE: Duration = Duration::from_mins(1);
 
@@ -63,6 +63,26 @@ fn a_process_holds_as_long_as_it_lives_and_not_an_instant_longer() {
         bench.machine.kill(7);
         bench.begin("second", &["w:a"]).unwrap();
         assert!(matches!(bench.store.renew(&task("first")), Err(LeaseError::Lost)));
+    });
+}
+
+#[test]
+fn who_is_dead_is_in_nobodys_way_unless_a_commit_is_unfinished() {
+    everywhere(|bench| {
+        bench.begin_as("first", Some(7), &["w:a"]).unwrap();
+        let in_the_way =
+            |bench: &mut Bench| !bench.store.conflicts(&locks(&["w:a"]), None).unwrap().is_empty();
+        assert!(in_the_way(bench));
+        let transaction = bench.open("first");
+        bench
+            .store
+            .begin_commit(&transaction.id, &Attempt::default())
+            .unwrap();
+        bench.machine.kill(7);
+        assert!(in_the_way(bench), "recovery has to end it first");
+        bench.store.abort(&transaction.id).unwrap();
+        bench.store.reopen(&transaction.id).unwrap();
+        assert!(!in_the_way(bench));
     });
 }
 
