@@ -170,11 +170,8 @@ impl Root {
             let Ok(Some(place)) = self.parent(&directory) else {
                 return Ok(());
             };
-            match rustix::fs::unlinkat(&place.descriptor, &place.name, AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                // Somebody's file is in it, or something else has taken its name.
-                Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::BUSY) => return Ok(()),
-                Err(errno) => return Err(DiskError::errno("removing the directory", &place.path)(errno)),
+            if !place.remove_directory_if_empty()? {
+                return Ok(());
             }
         }
         Ok(())
@@ -278,6 +275,16 @@ impl Parent {
             Ok(stat) => Ok(Some(Stat::of(&stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(DiskError::errno("looking at", &self.path)(errno)),
+        }
+    }
+
+    /// Removes the directory of this name. Answers whether the name is free now: not if somebody's file is in it, or
+    /// something else has taken its name.
+    pub fn remove_directory_if_empty(&self) -> Result<bool> {
+        match rustix::fs::unlinkat(&self.descriptor, &self.name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::BUSY) => Ok(false),
+            Err(errno) => Err(DiskError::errno("removing the directory", &self.path)(errno)),
         }
     }
 

@@ -64,6 +64,11 @@ impl DiskError {
         self.kind() == io::ErrorKind::AlreadyExists
     }
 
+    /// Tells whether a rename would have crossed file systems, or layers of one.
+    pub fn is_across_layers(&self) -> bool {
+        self.kind() == io::ErrorKind::CrossesDevices
+    }
+
     /// Tells whether something stands where a directory should be, or the other way round, or a link is in the path.
     pub fn is_wrong_kind(&self) -> bool {
         use rustix::io::Errno;

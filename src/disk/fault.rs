@@ -96,6 +96,7 @@ mod active {
             "EMFILE" => Errno::MFILE,
             "EACCES" => Errno::ACCESS,
             "EROFS" => Errno::ROFS,
+            "EXDEV" => Errno::XDEV,
             _ => return None,
         };
         Some(errno.raw_os_error())

@@ -71,10 +71,14 @@ fn place(root: &Root, slots: &Slots, operation: &Operation) -> disk::Result<()> 
     // A create finds the name taken, a replace finds it gone: somebody was faster, and the other call is the right
     // one. Two rounds settle any single foreign act; more rounds mean that somebody fights for the name.
     for _ in 0..PLACE_ROUNDS_MAX {
-        if exchange::exchange(&slot, &path)
-            .map(|()| true)
-            .or_else(absent(false))?
-        {
+        let attempt = fault::check("apply.exchange").map_err(disk::injected);
+        let exchanged = match attempt.and_then(|()| exchange::exchange(&slot, &path)) {
+            // overlayfs does not move a directory of a lower layer. An empty one holds nothing to keep: it is removed, and
+            // a kill before the file takes its name leaves the staged object in its slot, to be placed by the next run.
+            Err(error) if error.is_across_layers() && path.remove_directory_if_empty()? => Ok(false),
+            answer => answer.map(|()| true).or_else(absent(false)),
+        };
+        if exchanged? {
             return Ok(());
         }
         if exchange::rename_noreplace(&slot, &path)

@@ -409,3 +409,24 @@ fn a_decided_commit_that_was_left_behind_may_be_given_up_and_all_of_it_is_kept()
     assert_eq!(sandbox.read("a"), "old\n");
     sandbox.mirror(["begin", "-t", "next", "-w", "a"]).succeeded();
 }
+
+#[test]
+fn a_directory_that_the_file_system_does_not_move_still_gives_way_to_a_file() {
+    let sandbox = repository();
+    sandbox.mirror(["begin", "-t", "agent", "-w", "d/"]).succeeded();
+    sandbox
+        .mirror(["stage", "-t", "agent", "--delete", "d/x"])
+        .succeeded();
+    let stage = sandbox.mirror_program().args(["stage", "-t", "agent", "d"]);
+    stage.input("a file now\n").run().succeeded();
+    // What overlayfs answers for a directory of a lower layer.
+    let commit = sandbox
+        .mirror_program()
+        .env("MIRROR_FAULT", "apply.exchange=error:EXDEV");
+    commit
+        .args(["commit", "-t", "agent", "-m", "x"])
+        .run()
+        .succeeded();
+    assert_eq!(sandbox.read("d"), "a file now\n");
+    assert_eq!(sandbox.git(["status", "--porcelain"]), "");
+}
