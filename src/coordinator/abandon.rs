@@ -1,8 +1,9 @@
 //! Gives a commit attempt up before its decision: nothing visible has happened, and nothing stays of it.
 
-use crate::coordinator::{Coordinator, Error, git_lock};
+use crate::coordinator::{Coordinator, Error, git_lock, task_branch};
 use crate::disk::{self, fault};
 use crate::model::TransactionId;
+use crate::store::Transaction;
 use crate::workspace::TransactionDirectory;
 use crate::workspace::manifest::Manifest;
 use crate::workspace::slots::Slots;
@@ -36,6 +37,20 @@ pub(super) fn before_locks(
         tracing::warn!(error = %worse, "giving the attempt up is left to recovery");
     }
     why
+}
+
+/// Ends an attempt that was about nothing but the task's branch.
+pub(super) fn reopen(
+    coordinator: &mut Coordinator,
+    transaction: &Transaction,
+    directory: &TransactionDirectory,
+) {
+    let cleaned = task_branch::release(coordinator, transaction, directory)
+        .and_then(|()| remove_files(directory))
+        .and_then(|()| Ok(coordinator.store.reopen(&transaction.id)?));
+    if let Err(worse) = cleaned {
+        tracing::warn!(error = %worse, "giving the attempt up is left to recovery");
+    }
 }
 
 /// Removes git's locks where they are ours, then the attempt's files, then opens the transaction again.
@@ -79,6 +94,8 @@ pub(super) fn release_locks(
 /// more whose locks they are; the manifest goes last for the same reason.
 pub(super) fn remove_files(directory: &TransactionDirectory) -> Result<(), Error> {
     disk::remove_file_if_there(&directory.index())?;
+    disk::remove_file_if_there(&directory.branch())?;
+    disk::remove_dir_all(&directory.pack())?;
     disk::remove_file_if_there(&directory.ref_lock())?;
     disk::remove_file_if_there(&directory.index_lock())?;
     Slots::open(directory.path())?.drop_made()?;

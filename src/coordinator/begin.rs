@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use serde_json::{Map, Value};
 
 use crate::config;
-use crate::coordinator::{Coordinator, Error, Observer, Wanted, WantedKind, resolve};
+use crate::coordinator::{Coordinator, Error, Observer, Wanted, WantedKind, resolve, settle, task_branch};
 use crate::disk;
 use crate::git::{Git, Head};
 use crate::host::unique_id;
@@ -106,14 +106,28 @@ impl Coordinator {
         let grant = self.acquire(&Asker::New(task), &locks, request.wait, observer)?;
         let opened = self.open_with_branch(id, &grant.task, branch);
         if opened.is_err() {
-            // Best effort: without a transaction the locks are of no use, and the lease would end them anyway.
-            drop(self.store.release(&request.task, &Release::All));
+            self.give_up_beginning(&request.task, &id);
         }
-        self.store.after_command()?;
+        self.store.after_command();
         Ok(Begun {
             task: grant.task,
             transaction: opened?,
         })
+    }
+
+    /// Best effort: a task that was not told of its locks does not use them, and the lease would end them anyway.
+    fn give_up_beginning(&mut self, task: &TaskId, id: &TransactionId) {
+        let undone = match self.store.transaction(id) {
+            Ok(Some(transaction)) => settle::roll_back(self, &transaction),
+            _ => self
+                .store
+                .release(task, &Release::All)
+                .map(|_| ())
+                .map_err(|error| Error::of_lease(error, task)),
+        };
+        if let Err(error) = undone {
+            tracing::warn!(%error, "giving the task up is left to its lease");
+        }
     }
 
     fn open_with_branch(
@@ -130,9 +144,10 @@ impl Coordinator {
             base: branch.as_ref().map(|branch| branch.base),
         })?;
         // The row comes first: a directory or a branch that no row names would be an orphan.
-        disk::create_dir_all(self.layout.transaction(&id).path())?;
+        let directory = self.layout.transaction(&id);
+        disk::create_dir_all(directory.path())?;
         if let (Some(branch), Some(git)) = (branch, &self.git) {
-            git.set_branch(&branch.name, branch.base)?;
+            task_branch::create(git, &directory, &branch.name, branch.base)?;
         }
         Ok(transaction)
     }

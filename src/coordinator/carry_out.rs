@@ -3,7 +3,7 @@
 //! The process that decided runs it at once; recovery runs the same lines after a crash. Every step asks whether it is
 //! already done and may run any number of times.
 
-use crate::coordinator::{Coordinator, Error, git_lock, settle};
+use crate::coordinator::{Coordinator, Error, git_lock, task_branch};
 use crate::disk::contained::Root;
 use crate::disk::{self, fault, sync};
 use crate::git::Git;
@@ -49,7 +49,7 @@ pub(super) fn carry_out(
     fault::point("carry-out.unlocked");
     // Before DONE as well, or a kill in between would leave a branch that nobody looks for. Its work is in the target.
     if let Some(transaction) = coordinator.store.transaction(&manifest.transaction)? {
-        settle::drop_branch(coordinator, &transaction)?;
+        task_branch::drop(coordinator, &transaction)?;
     }
     fault::point("carry-out.branch");
     coordinator.store.finish(&manifest.transaction)?;

@@ -77,7 +77,7 @@ impl Coordinator {
         directories(self, keep_ms, usize::MAX, request.dry_run, &mut cleaned)?;
         branches(self, request.dry_run, &mut cleaned)?;
         sockets(self, request.dry_run, &mut cleaned)?;
-        self.store.after_command()?;
+        self.store.after_command();
         Ok(cleaned)
     }
 

@@ -12,7 +12,7 @@ use crate::disk::DiskError;
 use crate::git::hooks::HookError;
 use crate::git::{GitError, MergeConflict};
 use crate::host::HostError;
-use crate::model::{Conflict, Kind, PathError, RepoPath, ResourceError, TaskId, TransactionId};
+use crate::model::{Conflict, Kind, ObjectId, PathError, RepoPath, ResourceError, TaskId, TransactionId};
 use crate::store::StoreError;
 use crate::workspace::WorkspaceError;
 
@@ -108,6 +108,8 @@ pub enum Error {
     MergeConflict {
         /// The branch that is left for a human.
         branch: Option<String>,
+        /// The commit that it is left at.
+        work: Option<ObjectId>,
         /// The target.
         target: String,
         /// What conflicts.

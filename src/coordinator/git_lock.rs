@@ -19,6 +19,22 @@ const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
 const PAUSE_FIRST: Duration = Duration::from_millis(2);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
+/// Makes a file of ours that is to become a lock of git, and answers its identity. Not synced.
+pub(super) fn new_file(path: &Path, content: &[u8]) -> Result<Inode, Error> {
+    disk::remove_file_if_there(path)?;
+    disk::write_new_file(path, content, 0o644)?;
+    let stat = contained::stat(path)?.unwrap_or_else(|| {
+        unreachable!(
+            "BUG: {} was made a line above in a directory of ours",
+            path.display()
+        )
+    });
+    Ok(Inode {
+        dev: stat.dev,
+        ino: stat.ino,
+    })
+}
+
 /// Takes the lock file `lock` by linking `ours` to it. Waits up to five seconds for another git process to let go.
 pub(super) fn take(ours: &Path, inode: Inode, lock: &Path) -> Result<(), Error> {
     let waited = Stopwatch::start();

@@ -122,7 +122,8 @@ impl Coordinator {
             details,
             ..NewEvent::of(kind)
         })?;
-        Ok(self.store.after_command()?)
+        self.store.after_command();
+        Ok(())
     }
 
     fn repository(&self, what: &'static str) -> Result<&Git, Error> {

@@ -61,7 +61,7 @@ impl Coordinator {
             resolve::lock_set(self, &request.wants)?
         };
         let grant = self.acquire(&Asker::Task(task.clone()), &wants, request.wait, observer)?;
-        self.store.after_command()?;
+        self.store.after_command();
         Ok(grant.task)
     }
 
@@ -81,7 +81,7 @@ impl Coordinator {
             .store
             .release(task, &what)
             .map_err(|error| Error::of_lease(error, task))?;
-        self.store.after_command()?;
+        self.store.after_command();
         Ok(released)
     }
 
@@ -103,14 +103,14 @@ impl Coordinator {
             by: request.by.clone(),
             reason: request.reason.clone(),
         })?;
-        self.store.after_command()?;
+        self.store.after_command();
         Ok(stolen)
     }
 
     /// Extends the lease of `task` to its full length from now.
     pub fn renew(&mut self, task: &TaskId) -> Result<Task, Error> {
         let task = self.require_lease(task)?;
-        self.store.after_command()?;
+        self.store.after_command();
         Ok(task)
     }
 

@@ -1,15 +1,15 @@
 //! Plans the landing of a task's branch on its target.
 //!
 //! The task's commit is made on the tip that its branch began from. The target takes it as a fast-forward, or joined
-//! by a merge commit when it moved meanwhile. A real conflict moves nothing: the branch is left at the task's commit
-//! for a human. When the target is checked out here, the working tree follows by exactly the difference between the
+//! by a merge commit when it moved meanwhile. A real conflict moves nothing but the branch itself, which is left at the
+//! task's commit for a human. When the target is checked out here, the working tree follows by exactly the difference between the
 //! target's old and new tree.
 
 use crate::coordinator::look::{self, Seen};
 use crate::coordinator::plan::{Landing, MergeKind, Order, Plan, PlannedRef};
 use crate::coordinator::record::{reflog_line, signed_off, source};
 use crate::coordinator::{Coordinator, Error, clean, fit};
-use crate::disk::{hash, staged};
+use crate::disk::{hash, staged, sync};
 use crate::git::{Git, Head, Merge, NewCommit, Objects, TreeDifference};
 use crate::model::{Change, Entry, FileMode, ObjectId, RepoPath, TreeEntry};
 use crate::workspace::manifest::{Operation, Slot};
@@ -28,7 +28,7 @@ pub(super) fn plan(coordinator: &Coordinator, order: Order) -> Result<Plan, Erro
         .tip(&target)?
         .ok_or_else(|| Error::UnknownBranch { name: target.clone() })?;
 
-    let mut objects = git.objects()?;
+    let mut objects = git.objects(order.directory.pack())?;
     let edits = edits(&mut objects, &order)?;
     let work = task_commit(&mut objects, &order, base, &edits)?;
     let (new, merge) = joined(
@@ -43,8 +43,7 @@ pub(super) fn plan(coordinator: &Coordinator, order: Order) -> Result<Plan, Erro
             work,
         },
     )?;
-    let mut written = objects.write()?;
-    written.extend(git.set_branch(&branch, work)?);
+    let written = objects.write()?;
     let reference = PlannedRef {
         name: target.clone(),
         old: Some(tip),
@@ -164,11 +163,13 @@ fn joined(
             Ok((objects.commit(&commit)?, MergeKind::Merge))
         }
         Merge::Conflict(conflicts) => {
-            // The work must be reachable for whoever resolves the conflict by hand.
-            objects.write()?;
-            git.set_branch(sides.branch, sides.work)?;
+            // The branch will point to them, so that a human can resolve the conflict.
+            for path in objects.write()? {
+                sync::sync_path(&path)?;
+            }
             Err(Error::MergeConflict {
                 branch: Some(short(sides.branch).to_owned()),
+                work: Some(sides.work),
                 target: short(sides.target).to_owned(),
                 conflicts,
             })

@@ -39,6 +39,7 @@ mod stage_patch;
 mod stage_step;
 mod stage_tree;
 mod status;
+mod task_branch;
 mod unstage;
 mod validate;
 mod who;

@@ -42,6 +42,9 @@ impl Coordinator {
             git.exclude(".mirror")?;
         }
         Store::create(&place(&layout), host)?;
+        if created {
+            layout.complete()?;
+        }
         Ok(Initialised {
             root,
             directory: layout.directory().to_owned(),

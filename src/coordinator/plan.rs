@@ -11,6 +11,7 @@ use crate::coordinator::look::{self, Seen};
 use crate::coordinator::{Coordinator, Error, fit, merge, record};
 use crate::model::{Change, ObjectId, RepoPath, TaskId};
 use crate::store::{Task, Transaction};
+use crate::workspace::TransactionDirectory;
 use crate::workspace::manifest::{Operation, Slot};
 use crate::workspace::slots::Slots;
 
@@ -32,7 +33,9 @@ pub(super) struct Order {
     pub(super) transaction: Transaction,
     /// The staged changes that change something, by path.
     pub(super) changes: Vec<Change>,
-    /// Where their bytes lie.
+    /// Where everything of the transaction lies.
+    pub(super) directory: TransactionDirectory,
+    /// Where the staged bytes lie.
     pub(super) slots: Slots,
     /// The commit message, if git shall record them.
     pub(super) message: Option<String>,
@@ -88,6 +91,7 @@ impl Order {
             return Err(Error::NothingStaged { task: task.clone() });
         }
         let changes = staged.into_iter().filter(|change| !change.is_empty()).collect();
+        let directory = coordinator.layout.transaction(&transaction.id);
         let slots = coordinator.slots(&transaction.id)?;
         let task = coordinator
             .store
@@ -97,6 +101,7 @@ impl Order {
             task,
             transaction,
             changes,
+            directory,
             slots,
             message,
         })

@@ -6,14 +6,13 @@
 //! the branch stay, and the task can commit again.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use crate::coordinator::commit::CommitRequest;
 use crate::coordinator::plan::{Landing, Order, Plan, plan};
 use crate::coordinator::validate::validate;
-use crate::coordinator::{Coordinator, Error, Observer, abandon, clean, git_lock, recover};
+use crate::coordinator::{Coordinator, Error, Observer, abandon, clean, git_lock, recover, task_branch};
 use crate::disk::lock::FileLock;
-use crate::disk::{self, contained, fault, staged};
+use crate::disk::{self, fault, staged};
 use crate::model::{Digest, TaskId, Token};
 use crate::store::Attempt;
 use crate::workspace::TransactionDirectory;
@@ -63,7 +62,15 @@ pub(super) fn prepare(
             Some(coordinator.lock_commits()?)
         };
         let order = Order::read(coordinator, task, request.message.clone())?;
-        let planned = plan(coordinator, order)?;
+        let transaction = order.transaction.clone();
+        let planned = plan(coordinator, order);
+        if let Err(Error::MergeConflict { work: Some(work), .. }) = &planned {
+            task_branch::keep_work(coordinator, &transaction, *work, early_lock, observer)?;
+            return Err(planned
+                .err()
+                .unwrap_or_else(|| unreachable!("BUG: it was a conflict a line above")));
+        }
+        let planned = planned?;
         if planned.is_empty() {
             return Ok(Preparation::Nothing(Box::new(planned)));
         }
@@ -154,7 +161,7 @@ fn write(
     let mut barrier = Barrier::new(coordinator.root.fd(), plan.operations.len());
     let reference = match &plan.landing.reference {
         Some(planned) => {
-            let lock = new_file(&directory.ref_lock(), format!("{}\n", planned.new).as_bytes())?;
+            let lock = git_lock::new_file(&directory.ref_lock(), format!("{}\n", planned.new).as_bytes())?;
             barrier.file(directory.ref_lock());
             let (name, message) = (planned.name.clone(), planned.message.clone());
             Some(RefUpdate {
@@ -169,7 +176,7 @@ fn write(
     };
     let index = match (&coordinator.git, plan.operations.is_empty()) {
         (Some(git), false) => {
-            let lock = new_file(&directory.index_lock(), b"")?;
+            let lock = git_lock::new_file(&directory.index_lock(), b"")?;
             barrier.file(directory.index_lock());
             let head = git.head()?.branch().map(str::to_owned);
             Some(IndexUpdate {
@@ -212,21 +219,6 @@ fn write(
     fault::check("prepare.barrier").map_err(disk::injected)?;
     barrier.wait()?;
     Ok((manifest, digest))
-}
-
-fn new_file(path: &Path, content: &[u8]) -> Result<Inode, Error> {
-    disk::remove_file_if_there(path)?;
-    disk::write_new_file(path, content, 0o644)?;
-    let stat = contained::stat(path)?.unwrap_or_else(|| {
-        unreachable!(
-            "BUG: {} was made a line above in a directory of ours",
-            path.display()
-        )
-    });
-    Ok(Inode {
-        dev: stat.dev,
-        ino: stat.ino,
-    })
 }
 
 /// Takes git's locks, index first, and looks once more at everything the decision relies on.

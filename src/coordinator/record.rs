@@ -28,7 +28,7 @@ pub(super) fn land(
     let recorded = git.entries(tip, &paths)?;
     clean::refuse_user_changes(git, seen, &recorded)?;
 
-    let mut objects = git.objects()?;
+    let mut objects = git.objects(order.directory.pack())?;
     objects.learn(paths.iter())?;
     let mut edits: Vec<(RepoPath, Option<TreeEntry>)> = Vec::with_capacity(paths.len());
     for ((change, operation), before) in order.changes.iter().zip(operations).zip(recorded) {

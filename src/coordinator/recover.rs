@@ -9,7 +9,7 @@ use std::mem;
 use std::path::Path;
 
 use crate::coordinator::carry_out::{carry_out, is_old_or_new};
-use crate::coordinator::{Coordinator, Error, Observer, abandon, settle};
+use crate::coordinator::{Coordinator, Error, Observer, abandon, settle, task_branch};
 use crate::disk::contained::Root;
 use crate::disk::{self, fault, hash, staged};
 use crate::model::{Digest, EventKind, RepoPath, TransactionId, TransactionState};
@@ -184,6 +184,7 @@ fn undo(
         coordinator.store.abort(&transaction.id)?;
         fault::point("recover.aborting");
     }
+    task_branch::release(coordinator, transaction, directory)?;
     if let Some(manifest) = manifest {
         abandon::release_locks(coordinator, manifest, directory)?;
         fault::point("recover.unlocked");

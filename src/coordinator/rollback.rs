@@ -48,7 +48,7 @@ impl Coordinator {
             settle::roll_back(self, &transaction)?;
             None
         };
-        self.store.after_command()?;
+        self.store.after_command();
         Ok(RolledBack {
             task: task.clone(),
             transaction: Some(transaction.id),

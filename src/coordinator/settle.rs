@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::coordinator::{Coordinator, Error, abandon};
+use crate::coordinator::{Coordinator, Error, abandon, task_branch};
 use crate::disk::{self, contained, fault};
 use crate::model::{EventKind, RepoPath, TransactionState};
 use crate::store::{NewEvent, Transaction};
@@ -39,12 +39,15 @@ pub(super) fn roll_back(coordinator: &mut Coordinator, transaction: &Transaction
     debug_assert_eq!(transaction.state, TransactionState::Open);
     fault::point("rollback.begin");
     // The branch first: an open task does without it until it commits, and a branch without a row would stay for ever.
-    drop_branch(coordinator, transaction)?;
+    task_branch::drop(coordinator, transaction)?;
     fault::point("rollback.branch");
     // The row before the directory: what a kill leaves of that is an orphan that cleanup removes.
     coordinator.store.roll_back(&transaction.id)?;
     fault::point("rollback.row");
-    disk::remove_dir_all(coordinator.layout.transaction(&transaction.id).path())?;
+    let directory = coordinator.layout.transaction(&transaction.id);
+    if let Err(error) = disk::remove_dir_all(directory.path()) {
+        tracing::warn!(%error, "removing what was staged is left to cleanup");
+    }
     Ok(())
 }
 
@@ -65,15 +68,4 @@ pub(super) fn give_up(coordinator: &mut Coordinator, transaction: &Transaction) 
     }
     coordinator.store.roll_back(&transaction.id)?;
     Ok(kept)
-}
-
-/// Removes the branch of a transaction, if it has one. Doing it again is harmless.
-pub(super) fn drop_branch(coordinator: &Coordinator, transaction: &Transaction) -> Result<(), Error> {
-    let (Some(git), Some(branch)) = (&coordinator.git, &transaction.branch) else {
-        return Ok(());
-    };
-    if let Some(tip) = git.tip(branch)? {
-        git.delete_branch(branch, tip)?;
-    }
-    Ok(())
 }

@@ -123,7 +123,7 @@ impl Coordinator {
             drop(self.store.release(task, &Release::Some(granted)));
         }
         // The log is not folded here: that syncs, and would drag along what was staged. The commit does it.
-        self.store.after_staging()?;
+        self.store.after_staging();
         outcome
     }
 

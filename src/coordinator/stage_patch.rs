@@ -26,12 +26,12 @@ pub(super) struct Scratch(PathBuf);
 /// Applies the diff below `scratch`, and answers what it changes.
 pub(super) fn prepare(ground: &Ground, diff: &[u8], scratch: &Path) -> Result<Adoption, Error> {
     let scratch = Scratch::create(scratch)?;
-    let pairs = patch::names(&scratch.0, diff)
+    let named = patch::names(&scratch.0, diff)
         .map_err(refusal)?
         .into_iter()
-        .map(|named| Ok((RepoPath::new(named.old)?, RepoPath::new(named.new)?)))
+        .map(|named| Ok((RepoPath::new(named.old)?, RepoPath::new(named.new)?, named.grows)))
         .collect::<Result<Vec<_>, Error>>()?;
-    let paths: BTreeSet<&RepoPath> = pairs.iter().flat_map(|(old, new)| [old, new]).collect();
+    let paths: BTreeSet<&RepoPath> = named.iter().flat_map(|(old, new, _)| [old, new]).collect();
     let root = Root::open(&scratch.0)?;
     let mut before = BTreeMap::new();
     for path in &paths {
@@ -43,6 +43,7 @@ pub(super) fn prepare(ground: &Ground, diff: &[u8], scratch: &Path) -> Result<Ad
     for path in before.keys() {
         after.insert(path.clone(), entry_at(&root, path)?);
     }
+    refuse_lost(&named, &before, &after)?;
     let paths: Vec<RepoPath> = before
         .iter()
         .filter(|(path, was)| after[*path] != **was)
@@ -55,9 +56,10 @@ pub(super) fn prepare(ground: &Ground, diff: &[u8], scratch: &Path) -> Result<Ad
         .sum();
     // A copy has two names as well, but its source is still there.
     let is_gone = |path: &RepoPath| before[path].is_some() && after[path].is_none();
-    let moves = pairs
+    let moves = named
         .into_iter()
-        .filter(|(old, new)| old != new && is_gone(old))
+        .filter(|(old, new, _)| old != new && is_gone(old))
+        .map(|(old, new, _)| (old, new))
         .collect();
     Ok(Adoption {
         from: root,
@@ -66,6 +68,26 @@ pub(super) fn prepare(ground: &Ground, diff: &[u8], scratch: &Path) -> Result<Ad
         bytes,
         _scratch: Some(scratch),
     })
+}
+
+/// Refuses when a file is missing that the diff creates or adds lines to: `git apply` reports success although it could
+/// not make a directory for it.
+fn refuse_lost(
+    named: &[(RepoPath, RepoPath, bool)],
+    before: &BTreeMap<RepoPath, Option<Entry>>,
+    after: &BTreeMap<RepoPath, Option<Entry>>,
+) -> Result<(), Error> {
+    // A path that several parts name may be gone again in the end.
+    let is_named_once = |path: &RepoPath| named.iter().filter(|(_, new, _)| new == path).count() == 1;
+    let lost = named.iter().find(|(_, new, grows)| {
+        after[new].is_none() && (*grows || before[new].is_none()) && is_named_once(new)
+    });
+    match lost {
+        None => Ok(()),
+        Some((_, path, _)) => Err(Error::Patch {
+            reason: format!("git apply did not write {path}"),
+        }),
+    }
 }
 
 fn refusal(error: PatchError) -> Error {

@@ -50,7 +50,7 @@ impl Coordinator {
         let edit = Edit::between(&before, after, &[], 0..0);
         self.record_edit(task, &transaction, &slots, edit)?;
         // The log is not folded here: that syncs, and would drag along what was staged. The commit does it.
-        self.store.after_staging()?;
+        self.store.after_staging();
         Ok(Unstaged {
             transaction: transaction.id,
             changes,

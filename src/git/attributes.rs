@@ -6,7 +6,7 @@ use std::path::Path;
 
 use git2::{AttrCheckFlags, AttrValue, ObjectType};
 
-use crate::git::program::{failed, git, run};
+use crate::git::program::{failed, run};
 use crate::git::{Git, GitError, Objects, Result, Source, oid};
 use crate::host::unique_id;
 use crate::model::{FileMode, RepoPath, TreeEntry};
@@ -182,7 +182,7 @@ impl Git {
             input.extend_from_slice(format!("\0{nobody} -\0").as_bytes());
         }
         let arguments = ["cat-file", "--filters", "--batch", "-z"];
-        let output = run(git(self.root()).args(arguments), &input)?;
+        let output = run(self.program().args(arguments), &input)?;
         if !output.status.success() {
             return Err(failed(&arguments, &output));
         }

@@ -1,27 +1,31 @@
 //! The tasks' own branches, the exclude file, and working copies of a commit.
 //!
-//! A task's branch is named after a uuid, so nobody else moves it and its update needs no compare-and-swap.
+//! A task's branch is named after a uuid, so nobody else moves it; git may pack it, though.
 
 use std::path::{Path, PathBuf};
 
-use crate::disk::{self, sync};
-use crate::git::program::{failed, git, run};
+use crate::disk;
+use crate::git::program::{failed, run};
 use crate::git::{Git, GitError, Result, object_id};
 use crate::model::ObjectId;
 
+/// How often the directory of a new branch is made anew when git removes it.
+const CREATE_TRIES_MAX: u32 = 16;
+
 impl Git {
-    /// Makes a task's own branch, or moves it. Answers what has to be synced for it to be durable.
-    pub fn set_branch(&self, name: &str, tip: ObjectId) -> Result<Vec<PathBuf>> {
-        if self.tip(name)? == Some(tip) {
-            return Ok(Vec::new());
+    /// Makes a task's own branch of `draft`, a file on the same file system that holds the commit's name and a line end.
+    /// The branch must not exist.
+    pub fn create_branch(&self, name: &str, draft: &Path) -> Result<()> {
+        let mut tries = 0;
+        loop {
+            let file = self.ref_file(name)?;
+            tries += 1;
+            match disk::hard_link(draft, &file.loose) {
+                // Git removes directories of refs that are empty, and did so between the two lines above.
+                Err(error) if error.is_not_found() && tries < CREATE_TRIES_MAX => {}
+                linked => return Ok(linked?),
+            }
         }
-        let file = self.ref_file(name)?;
-        // What a killed command of the same task left; nobody else uses this name.
-        disk::remove_file_if_there(&file.lock)?;
-        disk::write_new_file(&file.lock, format!("{tip}\n").as_bytes(), 0o644)?;
-        sync::sync_path(&file.lock)?;
-        disk::rename(&file.lock, &file.loose)?;
-        Ok(self.durable_paths(name))
     }
 
     /// Removes a task's own branch if it is still at `expected`. Removing it again is harmless.
@@ -35,11 +39,7 @@ impl Git {
             return Ok(());
         }
         let base = self.common_dir();
-        for path in [
-            base.join(name),
-            base.join(format!("{name}.lock")),
-            base.join("logs").join(name),
-        ] {
+        for path in [base.join(name), base.join("logs").join(name)] {
             disk::remove_file_if_there(&path)?;
             self.remove_empty_above(&path)?;
         }
@@ -94,7 +94,7 @@ impl Git {
         disk::remove_file_if_there(&index)?;
         let prefix = format!("--prefix={}/", into.display());
         for arguments in [["read-tree", &commit.to_string()], ["checkout-index", "--all"]] {
-            let mut command = git(self.root());
+            let mut command = self.program();
             command.args(arguments).env("GIT_INDEX_FILE", &index);
             if arguments[0] == "checkout-index" {
                 command.arg(&prefix);

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use git2::Config;
 
+use crate::disk::contained::{self, FileKind};
+use crate::git::Result;
+
 /// The name of git's own directory, or of the file that tells where it is.
 const DOT_GIT: &str = ".git";
 
@@ -24,6 +27,22 @@ pub fn main_root_of(at: &Path) -> Option<PathBuf> {
     }
     let git_directory = root.join(path_in(&dot_git, b"gitdir: ")?);
     main_root(&git_directory, Some(root))
+}
+
+/// Looks for a `.git` in a directory or above that is a repository. An error where one may be and cannot be seen.
+pub(super) fn refuse_hidden(directory: &Path) -> Result<Option<PathBuf>> {
+    for above in directory.ancestors() {
+        let dot_git = above.join(DOT_GIT);
+        let is_repository = match contained::stat(&dot_git)?.map(|stat| stat.kind) {
+            None | Some(FileKind::Other) => false,
+            Some(FileKind::Directory) => contained::stat(&dot_git.join("HEAD"))?.is_some(),
+            Some(FileKind::File | FileKind::Symlink) => true,
+        };
+        if is_repository {
+            return Ok(Some(dot_git));
+        }
+    }
+    Ok(None)
 }
 
 /// Tells whether a directory is a working tree: whether it has git's directory in it, or what leads to that.

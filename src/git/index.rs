@@ -80,6 +80,11 @@ impl Git {
         if contained::stat(&self.index_path())?.is_some() {
             disk::copy_file(&self.index_path(), into)?;
         }
+        // The library locks what it writes like any index. Killed in there, a predecessor left its lock for good, and no
+        // recovery would ever get past it.
+        let mut lock = into.as_os_str().to_owned();
+        lock.push(".lock");
+        disk::remove_file_if_there(Path::new(&lock))?;
         let mut index = Index::open(into).map_err(fail())?;
         let fresh: Vec<bool> = updates
             .iter()

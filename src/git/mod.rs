@@ -63,7 +63,14 @@ impl Git {
     pub fn open(directory: &Path) -> Result<Option<Self>> {
         let git_dir = match Repository::discover_path(directory, None::<&Path>) {
             Ok(path) => path,
-            Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
+            Err(error) if error.code() == ErrorCode::NotFound => {
+                // To libgit2 a `.git` that cannot be looked at is none. To us it must not be: everything would go on as
+                // in a directory without git.
+                return match find::refuse_hidden(directory)? {
+                    None => Ok(None),
+                    Some(hidden) => Err(GitError::opening(&hidden, error)),
+                };
+            }
             Err(error) => return Err(GitError::of("looking for the repository")(error)),
         };
         preflight::refuse_unsupported(&git_dir)?;

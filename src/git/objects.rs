@@ -4,13 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use git2::{ObjectType, Repository};
+use git2::{Indexer, ObjectType, Repository};
 use sha1::{Digest as _, Sha1};
 
+use crate::disk;
 use crate::git::attributes::{Conversion, read};
 use crate::git::{Git, GitError, Result, object_id, oid};
 use crate::model::{FileMode, ObjectId, RepoPath, TreeEntry};
@@ -23,6 +24,9 @@ const IN_MEMORY_BYTES_MAX: u64 = 32 << 20;
 
 /// Up to this many paths are asked for their attributes one by one; above it, a process of git is quicker.
 const ASKED_ONE_BY_ONE_MAX: usize = 32;
+
+/// What git gives its packs: nobody writes to them again.
+const PACK_MODE: u32 = 0o444;
 
 /// libgit2 asks the back end with the highest number first; git's own are at 1 and 2.
 const MEMORY_PRIORITY: i32 = 1000;
@@ -56,23 +60,25 @@ pub struct Objects<'a> {
     pub(super) memory: Repository,
     new: BTreeSet<git2::Oid>,
     conversions: BTreeMap<RepoPath, Conversion>,
-    keep: bool,
+    /// Where a pack is made; `None` for objects that are only looked at.
+    drafts: Option<PathBuf>,
 }
 
 impl Git {
-    /// Begins to make objects.
-    pub fn objects(&self) -> Result<Objects<'_>> {
-        Objects::begin(self, true)
+    /// Begins to make objects. A pack is made in `drafts`, a directory on git's own file system that need not exist: what
+    /// is killed in there leaves nothing in git's directories.
+    pub fn objects(&self, drafts: PathBuf) -> Result<Objects<'_>> {
+        Objects::begin(self, Some(drafts))
     }
 }
 
 impl<'a> Objects<'a> {
     /// Begins to make objects that are only looked at.
     pub(super) fn scratch(git: &'a Git) -> Result<Self> {
-        Self::begin(git, false)
+        Self::begin(git, None)
     }
 
-    fn begin(git: &'a Git, keep: bool) -> Result<Self> {
+    fn begin(git: &'a Git, drafts: Option<PathBuf>) -> Result<Self> {
         let fail = || GitError::of("preparing new objects");
         let memory = Repository::open(git.root()).map_err(fail())?;
         {
@@ -85,7 +91,7 @@ impl<'a> Objects<'a> {
             memory,
             new: BTreeSet::new(),
             conversions: BTreeMap::new(),
-            keep,
+            drafts,
         })
     }
 
@@ -123,10 +129,10 @@ impl<'a> Objects<'a> {
         })
     }
 
-    fn file(&mut self, path: &RepoPath, file: &std::path::Path) -> Result<git2::Oid> {
+    fn file(&mut self, path: &RepoPath, file: &Path) -> Result<git2::Oid> {
         let size = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
         if size > IN_MEMORY_BYTES_MAX && self.conversion(path)? == Conversion::None {
-            return if self.keep {
+            return if self.drafts.is_some() {
                 self.git
                     .repository
                     .blob_path(file)
@@ -141,7 +147,7 @@ impl<'a> Objects<'a> {
     fn converted(&mut self, path: &RepoPath, bytes: &[u8]) -> Result<git2::Oid> {
         match self.conversion(path)? {
             Conversion::None => self.plain(bytes),
-            Conversion::Program => self.git.hash_object(path, bytes, self.keep),
+            Conversion::Program => self.git.hash_object(path, bytes, self.drafts.is_some()),
             Conversion::Lines => {
                 let fail = || GitError::of("converting line endings");
                 let mut writer = self.memory.blob_writer(Some(path.as_path())).map_err(fail())?;
@@ -215,8 +221,8 @@ impl<'a> Objects<'a> {
         if missing.is_empty() {
             return Ok(Vec::new());
         }
-        if missing.len() > LOOSE_MAX {
-            return self.write_pack(&missing);
+        if let Some(drafts) = self.drafts.as_ref().filter(|_| missing.len() > LOOSE_MAX) {
+            return self.write_pack(&missing, drafts);
         }
         let memory = self.memory.odb().map_err(fail())?;
         let objects = self.git.common_dir().join("objects");
@@ -234,22 +240,29 @@ impl<'a> Objects<'a> {
 
     /// Writes one pack of exactly these objects, none of them as a difference of another: searching for differences
     /// costs more than everything else together.
-    fn write_pack(&self, ids: &[git2::Oid]) -> Result<Vec<PathBuf>> {
+    fn write_pack(&self, ids: &[git2::Oid], drafts: &Path) -> Result<Vec<PathBuf>> {
         let fail = || GitError::of("writing a pack");
         let stream = self.pack_stream(ids)?;
-        let store = self.git.repository.odb().map_err(fail())?;
-        let mut writer = store.packwriter().map_err(fail())?;
-        let path = self.git.common_dir().join("objects/pack");
-        writer.write_all(&stream).map_err(|source| GitError::Io {
+        // A killed predecessor's.
+        disk::remove_dir_all(drafts)?;
+        disk::create_dir_all(drafts)?;
+        let mut indexer = Indexer::new(None, drafts, PACK_MODE, false).map_err(fail())?;
+        indexer.write_all(&stream).map_err(|source| GitError::Io {
             doing: "writing a pack in",
-            path: path.clone(),
+            path: drafts.to_owned(),
             source,
         })?;
-        writer.commit().map_err(fail())?;
-        drop(writer);
-        let mut written = vec![path.clone()];
-        let newest = newest_pack(&path)?;
-        written.extend(newest);
+        let checksum = indexer.commit().map_err(fail())?;
+        let packs = self.git.common_dir().join("objects/pack");
+        disk::create_dir_all(&packs)?;
+        let mut written = vec![packs.clone()];
+        // Git looks for packs by their indexes, so the index comes last.
+        for extension in ["pack", "idx"] {
+            let name = format!("pack-{checksum}.{extension}");
+            let file = packs.join(&name);
+            disk::rename(&drafts.join(&name), &file)?;
+            written.push(file);
+        }
         Ok(written)
     }
 
@@ -293,21 +306,4 @@ fn push_header(stream: &mut Vec<u8>, kind: ObjectType, length: usize) {
         rest >>= 7;
     }
     stream.push(byte);
-}
-
-/// Finds the files of the pack that was written last.
-fn newest_pack(directory: &std::path::Path) -> Result<Vec<PathBuf>> {
-    let mut newest: Option<(i128, PathBuf)> = None;
-    for name in crate::disk::list(directory)? {
-        let path = directory.join(name);
-        if path.extension().is_some_and(|extension| extension == "pack")
-            && let Some(stat) = crate::disk::contained::stat(&path)?
-            && newest.as_ref().is_none_or(|(time, _)| stat.ctime_ns > *time)
-        {
-            newest = Some((stat.ctime_ns, path));
-        }
-    }
-    Ok(newest
-        .map(|(_, pack)| vec![pack.with_extension("idx"), pack])
-        .unwrap_or_default())
 }

@@ -28,6 +28,8 @@ pub struct PatchedName {
     pub old: Vec<u8>,
     /// Where it goes.
     pub new: Vec<u8>,
+    /// Whether lines are added to it, so that it is there afterwards.
+    pub grows: bool,
 }
 
 /// Why a diff is of no use.
@@ -53,11 +55,12 @@ pub fn names(scratch: &Path, diff: &[u8]) -> Result<Vec<PatchedName>, PatchError
     Ok(old
         .into_iter()
         .zip(new)
-        .map(|(old, new)| PatchedName { old, new })
+        .map(|((old, _), (new, grows))| PatchedName { old, new, grows })
         .collect())
 }
 
-fn listed(scratch: &Path, how: &[&str], diff: &[u8]) -> Result<Vec<Vec<u8>>, PatchError> {
+/// Lists the names of a diff's parts, each with whether lines are added.
+fn listed(scratch: &Path, how: &[&str], diff: &[u8]) -> Result<Vec<(Vec<u8>, bool)>, PatchError> {
     let mut command = outside_of_any_repository(scratch)?;
     command
         .args(SETTINGS)
@@ -66,7 +69,11 @@ fn listed(scratch: &Path, how: &[&str], diff: &[u8]) -> Result<Vec<Vec<u8>>, Pat
     let output = answer(&mut command, diff)?;
     // Each line counts the lines added and deleted, then names the path.
     let lines = output.split(|byte| *byte == 0).filter(|line| !line.is_empty());
-    let names = lines.map(|line| line.splitn(3, |byte| *byte == b'\t').nth(2).map(<[u8]>::to_vec));
+    let names = lines.map(|line| {
+        let mut fields = line.splitn(3, |byte| *byte == b'\t');
+        let grows = !matches!(fields.next()?, b"0" | b"-");
+        Some((fields.nth(1)?.to_vec(), grows))
+    });
     let names: Option<Vec<_>> = names.collect();
     Ok(names.ok_or_else(|| GitError::Answer("git apply lists something without a name".to_owned()))?)
 }

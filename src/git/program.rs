@@ -3,7 +3,7 @@
 //! Arguments are fixed words, never a user's text in front of `--end-of-options`; what the environment says about other
 //! repositories is removed (it is set inside a hook); no hook runs, nothing is fetched, nobody is asked for a password.
 
-use std::io::Write as _;
+use std::io::{self, Read, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -56,10 +56,20 @@ pub(super) fn git(directory: &Path) -> Command {
 }
 
 impl Git {
+    /// Prepares git to run in this working tree. It is told where git's directory is: looking for it, git takes a
+    /// directory that it cannot read for none, and goes on with the settings of another repository, or of no one.
+    pub(super) fn program(&self) -> Command {
+        let mut command = git(&self.root);
+        command
+            .env("GIT_DIR", self.git_dir())
+            .env("GIT_WORK_TREE", &self.root);
+        command
+    }
+
     /// Runs git in this working tree, with `input` on its standard input, and answers what it prints. Any status but 0
     /// is an error.
     pub(super) fn run(&self, arguments: &[&str], input: &[u8]) -> Result<Vec<u8>> {
-        let output = run(git(&self.root).args(arguments), input)?;
+        let output = run(self.program().args(arguments), input)?;
         if output.status.success() {
             Ok(output.stdout)
         } else {
@@ -69,7 +79,7 @@ impl Git {
 
     /// Like [`run`](Self::run), for commands whose status 1 is an answer too.
     pub(super) fn ask(&self, arguments: &[&str], input: &[u8]) -> Result<(bool, Vec<u8>)> {
-        let output = run(git(&self.root).args(arguments), input)?;
+        let output = run(self.program().args(arguments), input)?;
         match output.status.code() {
             Some(0) => Ok((true, output.stdout)),
             Some(1) => Ok((false, output.stdout)),
@@ -85,15 +95,31 @@ pub(super) fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().map_err(GitError::NoProgram)?;
-    let stdin = child.stdin.take();
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
-        // A thread of its own: git may answer before it has read everything, and both pipes have an end.
+        // Threads of their own: git may answer before it has read everything, and each pipe has an end.
         let writer = scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
-        let output = child.wait_with_output().map_err(GitError::NoProgram);
+        let listener = scope.spawn(move || read_all(stderr));
+        let stdout = read_all(stdout);
+        let stderr = listener.join();
+        let status = child.wait().map_err(GitError::NoProgram)?;
         // A child that does not want its whole input says so by its status.
         drop(writer.join());
-        output
+        let stderr = stderr.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok(Output {
+            status,
+            stdout: stdout.map_err(GitError::NoProgram)?,
+            stderr: stderr.map_err(GitError::NoProgram)?,
+        })
     })
+}
+
+fn read_all(stream: Option<impl Read>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        stream.read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// Says what failed, in git's own words.

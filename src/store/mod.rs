@@ -250,14 +250,21 @@ impl Store {
         Ok(wrong)
     }
 
-    /// Does the work that nobody should have to wait for. To be called once an answer was given.
-    pub fn after_command(&mut self) -> Result<(), StoreError> {
-        self.parts.after_command(LOG_BYTES_MAX)
+    /// Does the work that nobody should have to wait for. To be called once an answer was given: it cannot fail any
+    /// more, and what could not be done now is done after a later command.
+    pub fn after_command(&mut self) {
+        self.fold_log(LOG_BYTES_MAX);
     }
 
     /// The same after staging, which lets the log grow longer: what is done then syncs, and the sync would wait for all
     /// the bytes that were staged.
-    pub fn after_staging(&mut self) -> Result<(), StoreError> {
-        self.parts.after_command(LOG_BYTES_STAGING_MAX)
+    pub fn after_staging(&mut self) {
+        self.fold_log(LOG_BYTES_STAGING_MAX);
+    }
+
+    fn fold_log(&mut self, bytes_max: u64) {
+        if let Err(error) = self.parts.after_command(bytes_max) {
+            tracing::warn!(%error, "folding the registry's log is left to a later command");
+        }
     }
 }

@@ -39,6 +39,16 @@ impl TransactionDirectory {
         self.0.join("ref-lock")
     }
 
+    /// What becomes the file of the task's own branch.
+    pub fn branch(&self) -> PathBuf {
+        self.0.join("branch")
+    }
+
+    /// Where new objects are packed before git's object store gets the pack.
+    pub fn pack(&self) -> PathBuf {
+        self.0.join("pack")
+    }
+
     /// The lock that keeps two processes from working on the same transaction at once. It is never replaced, and goes
     /// only with the directory.
     pub fn own_lock(&self) -> PathBuf {

@@ -40,7 +40,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Makes `.mirror` in `root`, or completes one that a crash left half made. Answers whether it is new.
+    /// Makes `.mirror` in `root`, or completes one that a crash left half made. Answers whether it is new; then nobody
+    /// opens it before [`Layout::complete`].
     pub fn create(root: &Path) -> Result<(Self, bool), WorkspaceError> {
         let layout = Self::at(root);
         refuse_network_disk(root)?;
@@ -61,11 +62,15 @@ impl Layout {
                 path: layout.directory.clone(),
                 source,
             })?;
-            // Last: what has a format is complete.
-            staged::persist(&layout.format_file(), FORMAT.as_bytes(), 0o600)?;
-            sync::sync_directory(root)?;
         }
         Ok((layout, is_new))
+    }
+
+    /// Marks a new `.mirror` as complete, durably: what has a format can be opened. Call it when everything else that
+    /// belongs to a repository is there.
+    pub fn complete(&self) -> Result<(), WorkspaceError> {
+        staged::persist(&self.format_file(), FORMAT.as_bytes(), 0o600)?;
+        Ok(sync::sync_directory(&self.root)?)
     }
 
     /// Opens the `.mirror` of `root`; `None` when there is none.
@@ -248,6 +253,11 @@ mod tests {
         let sandbox = tempfile::tempdir().unwrap();
         let (layout, is_new) = Layout::create(sandbox.path()).unwrap();
         assert!(is_new);
+        assert!(matches!(
+            Layout::open(sandbox.path()),
+            Err(WorkspaceError::Incomplete { .. })
+        ));
+        layout.complete().unwrap();
         assert_eq!(Layout::create(sandbox.path()).unwrap(), (layout.clone(), false));
         let below = sandbox.path().join("a/b");
         fs::create_dir_all(&below).unwrap();

@@ -19,7 +19,7 @@ fn head(sandbox: &Sandbox) -> ObjectId {
 
 /// Commits `edits` (a path and its new text, `None` deletes it) on top of `base` without moving any ref.
 fn commit(git: &Git, base: Option<ObjectId>, edits: &[(&str, Option<&str>)]) -> ObjectId {
-    let mut objects = git.objects().unwrap();
+    let mut objects = git.objects(git.root().join("../drafts")).unwrap();
     let edits: Vec<(RepoPath, Option<TreeEntry>)> = edits
         .iter()
         .map(|(name, text)| {
@@ -243,7 +243,7 @@ fn disjoint_changes_merge_to_the_tree_that_git_makes() {
             ("b/three", Some("theirs\n")),
         ],
     );
-    let mut objects = git.objects().unwrap();
+    let mut objects = git.objects(git.root().join("../drafts")).unwrap();
     let Merge::Clean { tree } = git.merge(base, ours, theirs, &mut objects).unwrap() else {
         panic!("a conflict")
     };
@@ -275,7 +275,7 @@ fn overlapping_changes_merge_as_git_merges_them_and_conflicts_name_both_sides() 
     let base = head(&sandbox);
     let ours = commit(&git, Some(base), &[("file", Some(&lines(3, "ours")))]);
     let theirs = commit(&git, Some(base), &[("file", Some(&lines(20, "theirs")))]);
-    let mut objects = git.objects().unwrap();
+    let mut objects = git.objects(git.root().join("../drafts")).unwrap();
     let Merge::Clean { tree } = git.merge(base, ours, theirs, &mut objects).unwrap() else {
         panic!("a conflict")
     };
@@ -392,26 +392,34 @@ fn reflogs_get_the_line_that_git_would_write_and_only_once() {
     );
 }
 
+fn make_branch(sandbox: &Sandbox, git: &Git, name: &str, tip: ObjectId) -> Result<(), GitError> {
+    let draft = sandbox.beside("draft");
+    std::fs::write(&draft, format!("{tip}\n")).unwrap();
+    let made = git.create_branch(name, &draft);
+    std::fs::remove_file(draft).unwrap();
+    made
+}
+
 #[test]
 fn a_task_branch_comes_moves_and_goes_without_a_trace() {
     let sandbox = Sandbox::repository();
     let git = open(&sandbox);
     let base = head(&sandbox);
     let name = "refs/heads/mirror/agent-1/0190f3a4-0000-7000-8000-000000000001";
-    git.set_branch(name, base).unwrap();
-    let made = commit(&git, Some(base), &[("file", Some("new\n"))]);
-    git.set_branch(name, made).unwrap();
+    make_branch(&sandbox, &git, name, base).unwrap();
     assert_eq!(
         git.branches("refs/heads/mirror/").unwrap(),
-        [(name.to_owned(), made)]
+        [(name.to_owned(), base)]
     );
+    let made = commit(&git, Some(base), &[("file", Some("new\n"))]);
+    sandbox.git(["update-ref", name, &made.to_string()]);
     git.delete_branch(name, base).unwrap();
     assert_eq!(git.tip(name).unwrap(), Some(made), "moved meanwhile, so it stays");
     git.delete_branch(name, made).unwrap();
     assert_eq!(git.tip(name).unwrap(), None);
     assert!(!sandbox.exists(".git/refs/heads/mirror"));
 
-    git.set_branch(name, made).unwrap();
+    make_branch(&sandbox, &git, name, made).unwrap();
     sandbox.git(["pack-refs", "--all"]);
     git.delete_branch(name, made).unwrap();
     assert_eq!(sandbox.git(["for-each-ref", "refs/heads/mirror"]), "");
@@ -422,7 +430,7 @@ fn a_branch_in_the_way_is_named() {
     let sandbox = Sandbox::repository();
     sandbox.git(["branch", "mirror"]);
     let git = open(&sandbox);
-    let refused = git.set_branch("refs/heads/mirror/agent-1/x", head(&sandbox));
+    let refused = make_branch(&sandbox, &git, "refs/heads/mirror/agent-1/x", head(&sandbox));
     assert!(matches!(refused, Err(GitError::Branch { .. })), "{refused:?}");
 }
 

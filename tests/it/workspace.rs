@@ -96,6 +96,7 @@ fn nobody_else_may_enter_and_a_link_in_its_place_is_refused() {
 fn a_kill_at_any_point_of_its_making_is_completed_by_the_next_one() {
     let sandbox = Sandbox::directory();
     let (layout, _) = Layout::create(&sandbox.root()).unwrap();
+    layout.complete().unwrap();
     let whole = listing(&sandbox);
     // Everything that is made, in any combination of already there and still missing.
     let parts = [
@@ -120,7 +121,11 @@ fn a_kill_at_any_point_of_its_making_is_completed_by_the_next_one() {
             };
             removed.unwrap_or_else(|error| panic!("{index} {part}: {error}"));
         }
-        Layout::create(&sandbox.root()).unwrap();
+        let (layout, is_new) = Layout::create(&sandbox.root()).unwrap();
+        assert_eq!(is_new, missing & 1 == 1, "{missing:b}");
+        if is_new {
+            layout.complete().unwrap();
+        }
         assert_eq!(listing(&sandbox), whole, "{missing:b}");
     }
 }
