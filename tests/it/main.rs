@@ -11,7 +11,6 @@
 mod architecture;
 mod cli;
 mod commit;
-mod crash;
 mod declared;
 mod demo;
 mod git;

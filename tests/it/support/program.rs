@@ -107,6 +107,13 @@ impl Program {
     }
 }
 
+/// The command, to be run in a way of its own. What was given to read is not part of it.
+impl AsRef<Command> for Program {
+    fn as_ref(&self) -> &Command {
+        &self.command
+    }
+}
+
 impl Finished {
     /// Returns standard output as text.
     pub(crate) fn stdout(&self) -> String {

@@ -1,26 +1,31 @@
-//! Visits every fault point of a command: killed there, and once more with the recovery killed as well.
+//! Visits every named fault point of a command: killed there, and once more with the recovery killed as well.
 
 use std::fs;
 
-use tempfile::TempDir;
-
+use super::backup::Backup;
+use super::situation::Situation;
 use super::state::{State, assert_clean};
 use crate::support::Sandbox;
 use crate::support::program::Finished;
 
 /// A command in a repository that is prepared for it.
-pub(super) struct Scenario<'a> {
-    prepare: &'a dyn Fn() -> Sandbox,
-    arguments: &'a [&'a str],
-    at: &'a str,
+pub(crate) struct Scenario {
+    prepare: fn() -> Sandbox,
+    arguments: &'static [&'static str],
+    at: &'static str,
 }
 
 /// A passage of a fault point: `name@2` is the second.
 type Passage = String;
 
-impl<'a> Scenario<'a> {
-    pub(super) fn new(prepare: &'a dyn Fn() -> Sandbox, arguments: &'a [&'a str]) -> Self {
-        let at = ".";
+impl Scenario {
+    pub(crate) fn new(situation: Situation) -> Self {
+        let Situation {
+            prepare,
+            arguments,
+            at,
+            ..
+        } = situation;
         Self {
             prepare,
             arguments,
@@ -28,14 +33,9 @@ impl<'a> Scenario<'a> {
         }
     }
 
-    /// Runs the command in another directory than the sandbox's root.
-    pub(super) fn at(self, at: &'a str) -> Self {
-        Self { at, ..self }
-    }
-
     /// Kills the command at every point that it passes, lets the next command recover, and compares with the state
     /// before and the state after. Then the same with the recovery killed at every kind of point that it passes.
-    pub(super) fn visit(&self) {
+    pub(crate) fn visit(&self) {
         let sandbox = (self.prepare)();
         let backup = Backup::of(&sandbox);
         let old = State::of(&sandbox, self.at);
@@ -45,10 +45,10 @@ impl<'a> Scenario<'a> {
         assert_clean(&sandbox, self.at, "without any crash");
         assert!(!passages.is_empty(), "the command passes fault points");
         for passage in &passages {
-            backup.restore();
+            backup.restore(&sandbox);
             let recovery = self.crash(&sandbox, passage, None, &old, &new);
             for again in first_and_last_of_each(&recovery) {
-                backup.restore();
+                backup.restore(&sandbox);
                 self.crash(&sandbox, passage, Some(&again), &old, &new);
             }
         }
@@ -56,7 +56,7 @@ impl<'a> Scenario<'a> {
 
     /// Lets the system refuse at every point where it can, and asks the same question; the answer of the command has to
     /// agree with what is there.
-    pub(super) fn refuse(&self, errno: &str) {
+    pub(crate) fn refuse(&self, errno: &str) {
         let sandbox = (self.prepare)();
         let backup = Backup::of(&sandbox);
         let old = State::of(&sandbox, self.at);
@@ -65,7 +65,7 @@ impl<'a> Scenario<'a> {
         let mut refused = 0;
         for passage in passages.iter().filter(|passage| can_fail(passage)) {
             let when = format!("{errno} at {passage}");
-            backup.restore();
+            backup.restore(&sandbox);
             let failed = self.run(&sandbox, self.arguments, &format!("{passage}=error:{errno}"));
             let found = State::of(&sandbox, self.at);
             if failed.code() == Some(0) {
@@ -162,30 +162,6 @@ fn can_fail(passage: &Passage) -> bool {
         "stage.written",
     ];
     points.contains(&passage.split('@').next().unwrap())
-}
-
-/// A copy of everything in a sandbox, to be put back in its place.
-struct Backup<'a> {
-    sandbox: &'a Sandbox,
-    copy: TempDir,
-}
-
-impl<'a> Backup<'a> {
-    fn of(sandbox: &'a Sandbox) -> Self {
-        let copy = tempfile::tempdir().unwrap();
-        let script = format!("cp -a ../. {}", copy.path().display());
-        sandbox.shell(&script);
-        Self { sandbox, copy }
-    }
-
-    fn restore(&self) {
-        // The directory that the shell stands in stays.
-        let script = format!(
-            "cd ..; find . -mindepth 1 -delete; cp -a {}/. .",
-            self.copy.path().display()
-        );
-        self.sandbox.shell(&script);
-    }
 }
 
 /// Of the points that are passed again and again, the first and the last passage.

@@ -13,15 +13,15 @@ use crate::support::Sandbox;
 
 /// What can be seen of a repository. Names that differ from run to run (commits, task branches) are left out of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct State {
-    files: BTreeMap<String, String>,
-    git: Vec<String>,
-    tasks: Vec<String>,
+pub(crate) struct State {
+    pub(crate) files: BTreeMap<String, String>,
+    pub(crate) git: Vec<String>,
+    pub(crate) tasks: Vec<String>,
 }
 
 impl State {
     /// Looks at the repository, as seen from the directory `at`. This runs `mirror status`, which recovers.
-    pub(super) fn of(sandbox: &Sandbox, at: &str) -> Self {
+    pub(crate) fn of(sandbox: &Sandbox, at: &str) -> Self {
         let root = sandbox.path(at);
         let git = |arguments: &[&str]| {
             let finished = sandbox.program("git").at(&root).args(arguments).run();
@@ -29,24 +29,17 @@ impl State {
         };
         let tasks = tasks(sandbox, &root);
         let answers = if sandbox.exists(".git") {
+            let refs = git(&["for-each-ref", "--format=%(refname) %(tree)"]);
             vec![
-                git(&["rev-parse", "--symbolic-full-name", "HEAD"]),
                 anonymous(&git(&["log", "--format=%T %s"])),
-                // An open task's branch is its own affair: a killed commit may have put its work there already, and a
-                // killed rollback may have removed it.
-                git(&[
-                    "for-each-ref",
-                    "--format=%(refname) %(tree)",
-                    "refs/heads/*",
-                    "refs/tags/",
-                ]),
-                orphans(
-                    &git(&["for-each-ref", "--format=%(refname)", "refs/heads/mirror/"]),
-                    &tasks,
-                ),
+                lines(&refs, |line| !line.starts_with("refs/heads/mirror/")),
+                orphans(&refs, &tasks),
                 git(&["ls-files", "--stage"]),
-                git(&["status", "--porcelain"]),
-                git(&["diff", "--cached"]),
+                // What HEAD names is in it. Commits differ from run to run.
+                lines(&git(&["status", "--porcelain=v2", "--branch"]), |line| {
+                    !line.starts_with("# branch.oid")
+                }),
+                hooks(&root),
             ]
         } else {
             Vec::new()
@@ -82,10 +75,31 @@ fn files(root: &Path) -> BTreeMap<String, String> {
     described.collect()
 }
 
+/// Lists the hooks with their modes and contents.
+fn hooks(root: &Path) -> String {
+    let directory = root.join(".git/hooks");
+    if !directory.is_dir() {
+        return String::new();
+    }
+    let is_sample = |name: &String| {
+        Path::new(name)
+            .extension()
+            .is_some_and(|extension| extension == "sample")
+    };
+    let hooks = files(&directory).into_iter().filter(|(name, _)| !is_sample(name));
+    hooks
+        .map(|(name, what)| [name, what].join(" "))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
 /// Lists the tasks with their locks and how much they have staged.
 fn tasks(sandbox: &Sandbox, root: &Path) -> Vec<String> {
-    let status = sandbox.mirror_program().at(root).args(["--json", "status"]);
-    let status = status.run().succeeded().json();
+    let status = sandbox.mirror_program().at(root).args(["--json", "status"]).run();
+    if status.code() == Some(2) && status.stderr().contains("Run `mirror init`") {
+        return vec!["no mirror here".to_owned()];
+    }
+    let status = status.succeeded().json();
     assert_eq!(
         status["unfinished"],
         Value::Array(Vec::new()),
@@ -110,13 +124,23 @@ fn tasks(sandbox: &Sandbox, root: &Path) -> Vec<String> {
     tasks.collect()
 }
 
-/// Lists the branches of tasks that are not open.
-fn orphans(branches: &str, tasks: &[String]) -> String {
-    let is_orphan = |branch: &&str| {
-        let task = branch.split('/').nth(3).unwrap();
+fn lines(text: &str, keep: impl Fn(&str) -> bool) -> String {
+    text.lines()
+        .filter(|line| keep(line))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Lists the branches of tasks that are not open. An open task's branch is its own affair: a killed commit may have put
+/// its work there already, and a killed rollback may have removed it.
+fn orphans(refs: &str, tasks: &[String]) -> String {
+    lines(refs, |line| {
+        let Some(branch) = line.strip_prefix("refs/heads/mirror/") else {
+            return false;
+        };
+        let task = branch.split('/').next().unwrap();
         !tasks.iter().any(|open| open.starts_with(&format!("\"{task}\"")))
-    };
-    branches.lines().filter(is_orphan).collect()
+    })
 }
 
 /// Takes out of `mirror/<id>/<uuid>` what is new in every run.
@@ -130,7 +154,7 @@ fn anonymous(text: &str) -> String {
 
 /// Lists what must never be left behind: lock files of git, and what the doctor finds.
 #[track_caller]
-pub(super) fn assert_clean(sandbox: &Sandbox, at: &str, when: &str) {
+pub(crate) fn assert_clean(sandbox: &Sandbox, at: &str, when: &str) {
     if sandbox.exists(".git") {
         let locks: Vec<_> = WalkDir::new(sandbox.path(".git"))
             .into_iter()
@@ -146,5 +170,7 @@ pub(super) fn assert_clean(sandbox: &Sandbox, at: &str, when: &str) {
         .at(sandbox.path(at))
         .args(["doctor"])
         .run();
-    assert_eq!(doctor.code(), Some(0), "{when}: {}", doctor.text());
+    // What was never set up completely says so.
+    let complete = sandbox.exists(".mirror/format") || sandbox.path(at) != sandbox.root();
+    assert_eq!(doctor.code() == Some(0), complete, "{when}: {}", doctor.text());
 }

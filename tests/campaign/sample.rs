@@ -1,0 +1,93 @@
+//! What `cargo test` runs: a seeded sample of every kind of fault.
+
+use libtest_mimic::{Failed, Trial};
+
+use super::bench::Bench;
+use super::calls::Call;
+use super::kill::Among;
+use super::points::Scenario;
+use super::situation::{self, Situation};
+use super::{errors, kill, stories};
+
+/// The sample is the same in every run: a failure can be repeated at once. The whole campaign takes other seeds.
+const SEED: u64 = 20_261_121;
+
+/// How many experiments of each kind a situation gets.
+const KILLS: usize = 24;
+const DOUBLE_KILLS: usize = 6;
+const ERRORS: usize = 24;
+
+/// Situations that pass named fault points, each of which is visited.
+const VISITED: &[&str] = &[
+    "commit without a message",
+    "commit in a directory without git",
+    "commit with a message",
+    "commit that is fast-forwarded",
+    "commit that is merged by path",
+    "commit onto a target that is not checked out",
+    "first commit of all",
+    "commit on a detached head",
+    "commit in a linked worktree",
+    "rollback",
+    "stage",
+];
+
+pub(crate) fn trials() -> Vec<Trial> {
+    let visits = VISITED.iter().map(|name| {
+        trial("points", name, || {
+            Scenario::new(Situation::named(name)).visit();
+            Ok(())
+        })
+    });
+    let refusals = ["ENOSPC", "EIO", "EACCES"].into_iter().flat_map(|errno| {
+        ["commit that is fast-forwarded", "stage"].map(|name| {
+            trial(&format!("{errno} at points"), name, move || {
+                Scenario::new(Situation::named(name)).refuse(errno);
+                Ok(())
+            })
+        })
+    });
+    let situations = || situation::ALL.iter().copied();
+    let kills = situations().map(|situation| trial("kill", situation.name, move || kills(situation)));
+    let errors = situations().map(|situation| trial("errors", situation.name, move || fail(situation)));
+    visits
+        .chain(refusals)
+        .chain(stories::trials())
+        .chain(kills)
+        .chain(errors)
+        .collect()
+}
+
+fn trial(kind: &str, name: &str, run: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
+    Trial::test(format!("{kind}: {name}"), run)
+}
+
+fn kills(situation: Situation) -> Result<(), Failed> {
+    let mut random = fastrand::Rng::with_seed(SEED);
+    let bench = Bench::new(situation);
+    let points = kill::points(&bench, Among::Changes);
+    for number in 0..KILLS {
+        let point = random.choice(&points).unwrap();
+        let ending = kill::once(&bench, *point, number % 4 == 0);
+        ending.map_err(|violation| format!("{point:?}: {violation}"))?;
+    }
+    for _ in 0..DOUBLE_KILLS {
+        let point = random.choice(&points).unwrap();
+        let second = random.u32(1..60);
+        let ending = kill::twice(&bench, *point, second, None);
+        ending.map_err(|violation| format!("{point:?}, recovery at {second}: {violation}"))?;
+    }
+    Ok(())
+}
+
+fn fail(situation: Situation) -> Result<(), Failed> {
+    let mut random = fastrand::Rng::with_seed(SEED);
+    let bench = Bench::new(situation);
+    let points = errors::points(&bench.calls(Call::can_fail));
+    for number in 0..ERRORS {
+        let point = random.choice(&points).unwrap();
+        let ending = errors::once(&bench, *point, number % 4 == 0);
+        ending.map_err(|violation| format!("{point:?}: {violation}"))?;
+    }
+    Ok(())
+}

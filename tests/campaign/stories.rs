@@ -1,0 +1,110 @@
+//! What the campaign found, once each, at the very call: told by what the call is about, since numbers shift.
+
+use libtest_mimic::{Failed, Trial};
+use nix::errno::Errno;
+
+use super::bench::Bench;
+use super::calls::Call;
+use super::kill::{Among, Point};
+use super::situation::Situation;
+use super::trace::{Fault, Victim};
+use super::{errors, kill};
+
+/// A fault that once broke a promise.
+struct Story {
+    told: &'static str,
+    situation: &'static str,
+    /// The name of the call, and how the path ends that it is about.
+    call: (&'static str, &'static str),
+    /// The error; `None` for a kill.
+    errno: Option<Errno>,
+}
+
+const STORIES: &[Story] = &[
+    Story {
+        told: "libgit2's lock on the index that was being written kept every recovery from writing it again",
+        situation: "commit with a message",
+        call: ("rename", "/index.lock"),
+        errno: None,
+    },
+    Story {
+        told: "a pack that was being written stayed in git's directory for ever",
+        situation: "commit with a message",
+        call: ("rename", ".pack"),
+        errno: None,
+    },
+    Story {
+        told: "an init without its tables could be opened, and every command failed",
+        situation: "init",
+        call: ("openat", "/registry.db-wal"),
+        errno: None,
+    },
+    Story {
+        told: "a repository whose .git could not be looked at was taken for a directory without git",
+        situation: "rollback",
+        call: ("newfstatat", "/root/.git"),
+        errno: Some(Errno::EIO),
+    },
+    Story {
+        told: "git went on without the repository's attributes when it could not look at its objects",
+        situation: "commit through filters",
+        call: ("newfstatat", "/.git/objects/"),
+        errno: Some(Errno::EIO),
+    },
+    Story {
+        told: "git apply reported success although it could not make a directory, and the file was lost",
+        situation: "stage a patch",
+        call: ("mkdir", "work/deep"),
+        errno: Some(Errno::EACCES),
+    },
+    Story {
+        told: "a rollback that had happened answered that it had failed",
+        situation: "rollback",
+        call: ("unlinkat", "lock"),
+        errno: Some(Errno::EIO),
+    },
+    Story {
+        told: "a begin that could not make its branch left the task open",
+        situation: "begin",
+        call: ("linkat", "/branch"),
+        errno: Some(Errno::EROFS),
+    },
+];
+
+pub(crate) fn trials() -> impl Iterator<Item = Trial> {
+    STORIES
+        .iter()
+        .map(|story| Trial::test(format!("story: {}", story.told), || tell(story)))
+}
+
+fn tell(story: &Story) -> Result<(), Failed> {
+    let bench = Bench::new(Situation::named(story.situation));
+    let counts = if story.errno.is_some() {
+        Call::can_fail
+    } else {
+        Call::changes
+    };
+    let numbers = bench.find(counts, story.call.0, story.call.1);
+    if numbers.is_empty() {
+        return Err(format!("no call {:?} any more", story.call).into());
+    }
+    for at in numbers {
+        let ended = match story.errno {
+            None => {
+                let (victim, among) = (Victim::Group, Among::Changes);
+                kill::once(&bench, Point { at, victim, among }, true)
+            }
+            Some(errno) => errors::once(
+                &bench,
+                Fault::Fail {
+                    at,
+                    errno,
+                    for_ever: false,
+                },
+                true,
+            ),
+        };
+        ended.map_err(|violation| format!("at {at}: {violation}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,279 @@
+//! The campaign at full length, one kind of fault at a time: as many experiments as asked for, spread over all situations
+//! and all processors, with progress, a table at the end, and for each violation the command that repeats it.
+
+use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::bench::{Bench, Ending, Violation, panic_text};
+use super::calls::Call;
+use super::kill::Among;
+use super::situation::{self, Situation};
+use super::trace::{Fault, Victim};
+use super::{errors, kill};
+
+/// Runs the whole fault campaign, or the part that is asked for.
+#[derive(Debug, Parser)]
+#[command(bin_name = "cargo test --test campaign -- whole")]
+struct Arguments {
+    #[command(subcommand)]
+    kind: Kind,
+}
+
+#[derive(Debug, Subcommand)]
+enum Kind {
+    /// Kill at every call that changes something
+    Kill(Extent),
+    /// Kill there, and the recovery as well; every tenth time the next recovery too
+    Double(Extent),
+    /// Let calls fail or fall short
+    Errors(Extent),
+}
+
+#[derive(Debug, Clone, clap::Args)]
+struct Extent {
+    /// How many experiments; without it, each point once
+    #[arg(long)]
+    experiments: Option<usize>,
+    /// What chooses the points
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only situations whose name contains this
+    #[arg(long, default_value = "")]
+    situation: String,
+    /// How many run at once
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Kill at every call that touches files, not only at those that change something
+    #[arg(long)]
+    every_call: bool,
+    /// Only this call
+    #[arg(long)]
+    at: Option<u32>,
+    /// Only this victim
+    #[arg(long, requires = "at")]
+    victim: Option<VictimName>,
+    /// Leave what the fault left as it is, and list the calls around it
+    #[arg(long, requires = "at")]
+    keep: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum VictimName {
+    Caller,
+    Program,
+    Group,
+}
+
+/// One experiment of a situation.
+#[derive(Debug, Clone, Copy)]
+enum Experiment {
+    Kill(kill::Point),
+    Double(kill::Point, u32, Option<u32>),
+    Fail(errors::Point),
+}
+
+#[derive(Debug, Default)]
+struct Tally {
+    points: usize,
+    old: usize,
+    new: usize,
+    between: usize,
+    not_reached: usize,
+    violations: Vec<String>,
+}
+
+pub(crate) fn main() -> ExitCode {
+    let arguments = Arguments::parse_from(std::env::args_os().skip(1));
+    let (Kind::Kill(extent) | Kind::Double(extent) | Kind::Errors(extent)) = &arguments.kind;
+    let started = Instant::now();
+    let situations: Vec<Situation> = situation::ALL
+        .iter()
+        .copied()
+        .filter(|situation| situation.name.contains(&extent.situation))
+        .collect();
+    let tallies = Mutex::new(BTreeMap::new());
+    let next = AtomicUsize::new(0);
+    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg} {eta}").unwrap();
+    let progress = ProgressBar::new(0).with_style(style);
+    thread::scope(|scope| {
+        for _ in 0..extent.jobs {
+            scope.spawn(|| {
+                while let Some(situation) = situations.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let tally = run(&arguments.kind, extent, *situation, situations.len(), &progress);
+                    let (points, violations) = (tally.points, tally.violations.len());
+                    let name = situation.name;
+                    progress.suspend(|| println!("{name}: {points} experiments, {violations} violations"));
+                    tallies.lock().unwrap().insert(situation.name, tally);
+                }
+            });
+        }
+    });
+    progress.finish_and_clear();
+    report(&tallies.into_inner().unwrap(), started)
+}
+
+/// Chooses the experiments of a situation.
+fn experiments(kind: &Kind, extent: &Extent, bench: &Bench, share: Option<usize>) -> Vec<Experiment> {
+    let mut random = fastrand::Rng::with_seed(extent.seed);
+    let kills = || {
+        let among = if extent.every_call {
+            Among::Every
+        } else {
+            Among::Changes
+        };
+        let points = kill::points(bench, among).into_iter();
+        let is_wanted = |point: &kill::Point| {
+            let name = match point.victim {
+                Victim::Caller => VictimName::Caller,
+                Victim::Program => VictimName::Program,
+                Victim::Group => VictimName::Group,
+            };
+            extent.at.is_none_or(|at| at == point.at) && extent.victim.is_none_or(|victim| victim == name)
+        };
+        points.filter(is_wanted).collect::<Vec<_>>()
+    };
+    let mut all: Vec<Experiment> = match kind {
+        Kind::Kill(_) => kills().into_iter().map(Experiment::Kill).collect(),
+        Kind::Double(_) => {
+            let calls = 120;
+            let double = |(index, point): (usize, kill::Point)| {
+                let third = (index % 10 == 0).then(|| random.u32(1..calls));
+                Experiment::Double(point, random.u32(1..calls), third)
+            };
+            let points = kills();
+            let rounds = share.map_or(1, |share| share.div_ceil(points.len().max(1)));
+            let points = (0..rounds).flat_map(|_| points.clone());
+            points.enumerate().map(double).collect()
+        }
+        Kind::Errors(_) => {
+            let points = errors::points(&bench.calls(Call::can_fail)).into_iter();
+            let is_wanted = |point: &Fault| match (extent.at, point) {
+                (Some(wanted), Fault::Fail { at, .. } | Fault::Short(at)) => wanted == *at,
+                _ => true,
+            };
+            points.filter(is_wanted).map(Experiment::Fail).collect()
+        }
+    };
+    if let (true, Some(at)) = (extent.keep, extent.at) {
+        let calls = bench.calls(if matches!(kind, Kind::Errors(_)) {
+            Call::can_fail
+        } else {
+            Call::changes
+        });
+        for (index, seen) in calls
+            .iter()
+            .enumerate()
+            .skip((at as usize).saturating_sub(12))
+            .take(24)
+        {
+            println!("{:5} {seen:?}", index + 1);
+        }
+    }
+    random.shuffle(&mut all);
+    all.truncate(share.unwrap_or(usize::MAX));
+    all
+}
+
+fn run(
+    kind: &Kind,
+    extent: &Extent,
+    situation: Situation,
+    situations: usize,
+    progress: &ProgressBar,
+) -> Tally {
+    let mut tally = Tally::default();
+    let share = extent
+        .experiments
+        .map(|experiments| experiments.div_ceil(situations));
+    let ready = panic::catch_unwind(AssertUnwindSafe(|| {
+        let bench = Bench::new(situation).keeping(extent.keep);
+        let experiments = experiments(kind, extent, &bench, share);
+        (bench, experiments)
+    }));
+    let (bench, experiments) = match ready {
+        Ok(ready) => ready,
+        Err(payload) => {
+            tally.violations.push(panic_text(payload.as_ref()));
+            return tally;
+        }
+    };
+    progress.inc_length(experiments.len() as u64);
+    tally.points = experiments.len();
+    for (number, experiment) in experiments.into_iter().enumerate() {
+        let thorough = number % 8 == 0;
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| match experiment {
+            Experiment::Kill(point) => kill::once(&bench, point, thorough),
+            Experiment::Double(point, second, third) => kill::twice(&bench, point, second, third),
+            Experiment::Fail(point) => errors::once(&bench, point, thorough),
+        }));
+        let ended = ended.unwrap_or_else(|payload| Err(Violation(panic_text(payload.as_ref()))));
+        match ended {
+            Ok(Ending::Old) => tally.old += 1,
+            Ok(Ending::New) => tally.new += 1,
+            Ok(Ending::Between) => tally.between += 1,
+            Ok(Ending::NotReached) => tally.not_reached += 1,
+            Err(violation) => {
+                let told = format!("{}: {experiment:?}: {violation}", situation.name);
+                progress.suspend(|| println!("VIOLATION {told}"));
+                tally.violations.push(told);
+            }
+        }
+        progress.inc(1);
+    }
+    if extent.keep {
+        std::mem::forget(bench);
+    }
+    tally
+}
+
+fn report(tallies: &BTreeMap<&str, Tally>, started: Instant) -> ExitCode {
+    let mut table = comfy_table::Table::new();
+    table.set_header([
+        "situation",
+        "points",
+        "before",
+        "after",
+        "between",
+        "not reached",
+        "violations",
+    ]);
+    let mut sum = Tally::default();
+    let row = |name: &str, tally: &Tally, violations: usize| {
+        let Tally {
+            points,
+            old,
+            new,
+            between,
+            not_reached,
+            ..
+        } = tally;
+        let numbers = [points, old, new, between, not_reached, &violations].map(ToString::to_string);
+        std::iter::once(name.to_owned())
+            .chain(numbers)
+            .collect::<Vec<_>>()
+    };
+    for (name, tally) in tallies {
+        table.add_row(row(name, tally, tally.violations.len()));
+        sum.points += tally.points;
+        sum.old += tally.old;
+        sum.new += tally.new;
+        sum.between += tally.between;
+        sum.not_reached += tally.not_reached;
+        sum.violations.extend(tally.violations.iter().cloned());
+    }
+    table.add_row(row("all", &sum, sum.violations.len()));
+    println!("{table}\n{:.0} seconds", started.elapsed().as_secs_f64());
+    if sum.violations.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
