@@ -57,10 +57,7 @@ pub(super) fn metadata(
             path: operation.path.clone(),
             reason: "its staged object vanished".to_owned(),
         })?;
-        operation.staged = Some(Inode {
-            dev: stat.dev,
-            ino: stat.ino,
-        });
+        operation.staged = Some(Inode::of(&stat));
     }
     Ok(())
 }

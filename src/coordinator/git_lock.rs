@@ -29,10 +29,7 @@ pub(super) fn new_file(path: &Path, content: &[u8]) -> Result<Inode, Error> {
             path.display()
         )
     });
-    Ok(Inode {
-        dev: stat.dev,
-        ino: stat.ino,
-    })
+    Ok(Inode::of(&stat))
 }
 
 /// Takes the lock file `lock` by linking `ours` to it. Waits up to five seconds for another git process to let go.
@@ -63,16 +60,10 @@ pub(super) fn take(ours: &Path, inode: Inode, lock: &Path) -> Result<(), Error> 
 /// The second half matters. An inode number is free again as soon as our file is gone, and git's next lock file may
 /// get it.
 fn is_ours(ours: &Path, inode: Inode, lock: &Path) -> Result<bool, Error> {
-    let names = |path: &Path| -> Result<bool, Error> {
-        let stat = contained::stat(path)?;
-        Ok(stat.is_some_and(|stat| {
-            Inode {
-                dev: stat.dev,
-                ino: stat.ino,
-            } == inode
-        }))
+    let (Some(ours), Some(lock)) = (contained::stat(ours)?, contained::stat(lock)?) else {
+        return Ok(false);
     };
-    Ok(names(ours)? && names(lock)?)
+    Ok(Inode::of(&ours) == inode && (ours.dev, ours.ino) == (lock.dev, lock.ino))
 }
 
 /// Removes the lock file if it is ours.

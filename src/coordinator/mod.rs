@@ -63,7 +63,7 @@ pub use stage::{StageRequest, StageWhat, Staged};
 pub use status::{Status, TaskStatus};
 pub use unstage::Unstaged;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -155,7 +155,17 @@ impl Coordinator {
         if self.git.is_none() {
             return Ok(None);
         }
-        Ok(Git::open(manifest.root.as_path())?)
+        Ok(Git::open(&self.root_of(manifest))?)
+    }
+
+    /// Finds the working tree that a manifest is about.
+    fn root_of(&self, manifest: &Manifest) -> PathBuf {
+        self.layout.root().join(manifest.root.as_path())
+    }
+
+    fn seen_from_main_root(&self) -> &Path {
+        let root = self.root.path();
+        root.strip_prefix(self.layout.root()).unwrap_or(root)
     }
 }
 

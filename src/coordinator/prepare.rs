@@ -191,7 +191,7 @@ fn write(
         transaction: plan.order.transaction.id,
         task: plan.order.task.id.clone(),
         token,
-        root: Place::new(coordinator.root.path()),
+        root: Place::new(coordinator.seen_from_main_root()),
         operations: plan.operations.clone(),
         reference,
         index,
@@ -266,11 +266,7 @@ fn look_again(coordinator: &Coordinator, plan: &Plan) -> Result<(), Error> {
     let deleted: BTreeSet<_> = deleted.map(|operation| operation.path.clone()).collect();
     for operation in &plan.operations {
         let slot = plan.order.slots.at(operation.slot).stat()?;
-        if slot.map(|stat| Inode {
-            dev: stat.dev,
-            ino: stat.ino,
-        }) != operation.staged
-        {
+        if slot.map(|stat| Inode::of(&stat)) != operation.staged {
             damaged.push(operation.path.clone());
         }
         if operation.pre.is_none() && operation.path.ancestors().any(|above| deleted.contains(&above)) {

@@ -203,7 +203,7 @@ fn finish(
     directory: &TransactionDirectory,
     recovered: &mut Recovered,
 ) -> Result<(), Error> {
-    let root = Root::open(manifest.root.as_path())?;
+    let root = Root::open(&coordinator.root_of(manifest))?;
     let outcome = match forced_elsewhere(coordinator, manifest)? {
         None => carry_out(coordinator, &root, manifest, directory),
         Some(reason) => Err(Error::Stuck {

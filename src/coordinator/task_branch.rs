@@ -94,10 +94,7 @@ pub(super) fn release(
     };
     let draft = directory.branch();
     if let Some(stat) = contained::stat(&draft)? {
-        let inode = Inode {
-            dev: stat.dev,
-            ino: stat.ino,
-        };
+        let inode = Inode::of(&stat);
         git_lock::release(&draft, inode, &git.ref_file(branch)?.lock)?;
     }
     Ok(())

@@ -19,7 +19,7 @@ pub mod wake;
 pub mod walk;
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -42,6 +42,21 @@ pub fn write_new_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         .mode(mode)
         .open(path);
     file.and_then(|mut file| file.write_all(bytes))
+        .map_err(DiskError::of("creating", path))
+}
+
+/// Makes a file of what `write` puts into it. Its content is durable when this returns, its name is not.
+pub fn write_new_synced(
+    path: &Path,
+    mode: u32,
+    write: &mut dyn FnMut(&mut File) -> io::Result<()>,
+) -> Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path);
+    file.and_then(|mut file| write(&mut file).and_then(|()| file.sync_all()))
         .map_err(DiskError::of("creating", path))
 }
 

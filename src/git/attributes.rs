@@ -212,6 +212,14 @@ fn next_object(rest: &mut &[u8], end: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// Reads a file of the working tree or a staged object.
+pub(super) fn open(path: &Path) -> Result<std::fs::File> {
+    std::fs::File::open(path).map_err(|source| GitError::Io {
+        doing: "opening",
+        path: path.to_owned(),
+        source,
+    })
+}
+
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|source| GitError::Io {
         doing: "reading",

@@ -14,6 +14,7 @@ pub mod hooks;
 mod index;
 mod inspect;
 mod merge;
+mod object_files;
 mod objects;
 pub mod patch;
 mod preflight;
@@ -109,6 +110,11 @@ impl Git {
     /// Returns git's directory of all working trees: objects and refs are in it.
     pub fn common_dir(&self) -> &Path {
         self.repository.commondir()
+    }
+
+    /// Returns git's object store.
+    fn objects_dir(&self) -> PathBuf {
+        self.common_dir().join("objects")
     }
 
     /// Tells whether names that differ only in case are the same file here.

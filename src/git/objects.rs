@@ -6,13 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
-use git2::{Indexer, ObjectType, Repository};
-use sha1::{Digest as _, Sha1};
+use git2::{ObjectType, Repository};
 
-use crate::disk;
-use crate::git::attributes::{Conversion, read};
+use crate::git::attributes::{Conversion, open, read};
+use crate::git::object_files::Drafts;
 use crate::git::{Git, GitError, Result, object_id, oid};
 use crate::model::{FileMode, ObjectId, RepoPath, TreeEntry};
 
@@ -24,9 +21,6 @@ const IN_MEMORY_BYTES_MAX: u64 = 32 << 20;
 
 /// Up to this many paths are asked for their attributes one by one; above it, a process of git is quicker.
 const ASKED_ONE_BY_ONE_MAX: usize = 32;
-
-/// What git gives its packs: nobody writes to them again.
-const PACK_MODE: u32 = 0o444;
 
 /// libgit2 asks the back end with the highest number first; git's own are at 1 and 2.
 const MEMORY_PRIORITY: i32 = 1000;
@@ -60,12 +54,14 @@ pub struct Objects<'a> {
     pub(super) memory: Repository,
     new: BTreeSet<git2::Oid>,
     conversions: BTreeMap<RepoPath, Conversion>,
-    /// Where a pack is made; `None` for objects that are only looked at.
+    /// Where files of the object store are made; `None` for objects that are only looked at.
     drafts: Option<PathBuf>,
+    /// What was written already.
+    written: Vec<PathBuf>,
 }
 
 impl Git {
-    /// Begins to make objects. A pack is made in `drafts`, a directory on git's own file system that need not exist: what
+    /// Begins to make objects. Their files are made in `drafts`, a directory on git's own file system that need not exist: what
     /// is killed in there leaves nothing in git's directories.
     pub fn objects(&self, drafts: PathBuf) -> Result<Objects<'_>> {
         Objects::begin(self, Some(drafts))
@@ -92,6 +88,7 @@ impl<'a> Objects<'a> {
             new: BTreeSet::new(),
             conversions: BTreeMap::new(),
             drafts,
+            written: Vec::new(),
         })
     }
 
@@ -132,14 +129,17 @@ impl<'a> Objects<'a> {
     fn file(&mut self, path: &RepoPath, file: &Path) -> Result<git2::Oid> {
         let size = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
         if size > IN_MEMORY_BYTES_MAX && self.conversion(path)? == Conversion::None {
-            return if self.drafts.is_some() {
-                self.git
-                    .repository
-                    .blob_path(file)
-                    .map_err(GitError::of("storing a large file"))
-            } else {
-                git2::Oid::hash_file(ObjectType::Blob, file).map_err(GitError::of("hashing a large file"))
-            };
+            let fail = || GitError::of("storing a large file");
+            let id = git2::Oid::hash_file(ObjectType::Blob, file).map_err(fail())?;
+            let Some(drafts) = &self.drafts else { return Ok(id) };
+            let store = self.git.repository.odb().map_err(fail())?;
+            if !store.exists(id) || store.read_header(id).is_err() {
+                let mut content = open(file)?;
+                let drafts = Drafts::open(drafts, self.git.objects_dir())?;
+                self.written
+                    .extend(drafts.loose(id, ObjectType::Blob, size, &mut content)?);
+            }
+            return Ok(id);
         }
         self.converted(path, &read(file)?)
     }
@@ -210,100 +210,35 @@ impl<'a> Objects<'a> {
         Ok(object_id(self.write_object(ObjectType::Commit, &buffer)?))
     }
 
-    /// Writes what is new into git's object store. Not synced: answers the files and directories that have to be.
+    /// Writes what is new into git's object store. The content is durable, the names are not: answers the files and
+    /// directories that have to be synced for that.
     pub fn write(&mut self) -> Result<Vec<PathBuf>> {
         let fail = || GitError::of("writing objects");
-        let store = self.git.repository.odb().map_err(fail())?;
-        let missing: Vec<git2::Oid> = std::mem::take(&mut self.new)
-            .into_iter()
-            .filter(|id| !store.exists(*id))
-            .collect();
-        if missing.is_empty() {
-            return Ok(Vec::new());
-        }
-        if let Some(drafts) = self.drafts.as_ref().filter(|_| missing.len() > LOOSE_MAX) {
-            return self.write_pack(&missing, drafts);
-        }
+        let missing: Vec<git2::Oid> = {
+            let store = self.git.repository.odb().map_err(fail())?;
+            // A name alone is not enough: power loss leaves files of other programs without content.
+            let is_there = |id: &git2::Oid| store.exists(*id) && store.read(*id).is_ok();
+            let new = std::mem::take(&mut self.new).into_iter();
+            new.filter(|id| !is_there(id)).collect()
+        };
+        let mut written = std::mem::take(&mut self.written);
+        let Some(drafts) = self.drafts.as_ref().filter(|_| !missing.is_empty()) else {
+            return Ok(written);
+        };
+        let drafts = Drafts::open(drafts, self.git.objects_dir())?;
         let memory = self.memory.odb().map_err(fail())?;
-        let objects = self.git.common_dir().join("objects");
-        let mut written = vec![objects.clone()];
-        for id in missing {
-            let object = memory.read(id).map_err(fail())?;
-            store.write(object.kind(), object.data()).map_err(fail())?;
-            let name = id.to_string();
-            let directory = objects.join(&name[..2]);
-            written.push(directory.join(&name[2..]));
-            written.push(directory);
+        let objects = missing.iter().map(|id| memory.read(*id));
+        let objects = objects
+            .collect::<std::result::Result<Vec<_>, _>>()
+            .map_err(fail())?;
+        if objects.len() > LOOSE_MAX {
+            written.extend(drafts.pack(&objects)?);
+            return Ok(written);
+        }
+        for object in &objects {
+            let length = object.len() as u64;
+            written.extend(drafts.loose(object.id(), object.kind(), length, &mut object.data())?);
         }
         Ok(written)
     }
-
-    /// Writes one pack of exactly these objects, none of them as a difference of another: searching for differences
-    /// costs more than everything else together.
-    fn write_pack(&self, ids: &[git2::Oid], drafts: &Path) -> Result<Vec<PathBuf>> {
-        let fail = || GitError::of("writing a pack");
-        let stream = self.pack_stream(ids)?;
-        // A killed predecessor's.
-        disk::remove_dir_all(drafts)?;
-        disk::create_dir_all(drafts)?;
-        let mut indexer = Indexer::new(None, drafts, PACK_MODE, false).map_err(fail())?;
-        indexer.write_all(&stream).map_err(|source| GitError::Io {
-            doing: "writing a pack in",
-            path: drafts.to_owned(),
-            source,
-        })?;
-        let checksum = indexer.commit().map_err(fail())?;
-        let packs = self.git.common_dir().join("objects/pack");
-        disk::create_dir_all(&packs)?;
-        let mut written = vec![packs.clone()];
-        // Git looks for packs by their indexes, so the index comes last.
-        for extension in ["pack", "idx"] {
-            let name = format!("pack-{checksum}.{extension}");
-            let file = packs.join(&name);
-            disk::rename(&drafts.join(&name), &file)?;
-            written.push(file);
-        }
-        Ok(written)
-    }
-
-    fn pack_stream(&self, ids: &[git2::Oid]) -> Result<Vec<u8>> {
-        let fail = || GitError::of("reading new objects");
-        let memory = self.memory.odb().map_err(fail())?;
-        let count = u32::try_from(ids.len()).map_err(|_| GitError::Answer("too many objects".to_owned()))?;
-        let mut stream = b"PACK\x00\x00\x00\x02".to_vec();
-        stream.extend_from_slice(&count.to_be_bytes());
-        for id in ids {
-            let object = memory.read(*id).map_err(fail())?;
-            push_header(&mut stream, object.kind(), object.len());
-            let mut encoder = ZlibEncoder::new(stream, Compression::fast());
-            let deflated = encoder.write_all(object.data()).and_then(|()| encoder.finish());
-            stream = deflated.map_err(|source| GitError::Io {
-                doing: "deflating",
-                path: PathBuf::new(),
-                source,
-            })?;
-        }
-        let checksum = Sha1::digest(&stream);
-        stream.extend_from_slice(&checksum);
-        Ok(stream)
-    }
-}
-
-/// Writes an entry's kind and length the way pack files have them: four bits, then seven at a time.
-fn push_header(stream: &mut Vec<u8>, kind: ObjectType, length: usize) {
-    let kind: u8 = match kind {
-        ObjectType::Commit => 1,
-        ObjectType::Tree => 2,
-        ObjectType::Tag => 4,
-        _ => 3,
-    };
-    let low = |value: usize, mask: u8| u8::try_from(value & usize::from(mask)).unwrap_or(0);
-    let mut byte = (kind << 4) | low(length, 0x0f);
-    let mut rest = length >> 4;
-    while rest > 0 {
-        stream.push(byte | 0x80);
-        byte = low(rest, 0x7f);
-        rest >>= 7;
-    }
-    stream.push(byte);
 }

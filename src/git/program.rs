@@ -26,7 +26,7 @@ const REMOVED: [&str; 12] = [
 ];
 
 /// What every call sets.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 14] = [
     "--no-optional-locks",
     "--literal-pathspecs",
     "-c",
@@ -39,6 +39,9 @@ const SETTINGS: [&str; 12] = [
     "core.quotePath=false",
     "-c",
     "core.fsmonitor=false",
+    // What it adds to the object store is complete before it has a name, as ours is.
+    "-c",
+    "core.fsync=committed",
 ];
 
 /// Prepares `git` to run in `directory`.

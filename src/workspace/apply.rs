@@ -60,10 +60,7 @@ fn delete(root: &Root, slots: &Slots, operation: &Operation) -> disk::Result<()>
 
 fn place(root: &Root, slots: &Slots, operation: &Operation) -> disk::Result<()> {
     let slot = slots.at(operation.slot);
-    let lies_in_slot = slot.stat()?.map(|stat| Inode {
-        dev: stat.dev,
-        ino: stat.ino,
-    });
+    let lies_in_slot = slot.stat()?.map(|stat| Inode::of(&stat));
     if lies_in_slot.is_none() || lies_in_slot != operation.staged {
         return Ok(());
     }

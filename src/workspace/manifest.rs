@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::disk::contained::Stat;
 use crate::model::{Digest, Entry, ObjectId, RepoPath, TaskId, Token, TransactionId, TreeEntry};
 
 /// The first word of a manifest, with its format version.
@@ -38,18 +39,25 @@ pub struct Manifest {
     pub index: Option<IndexUpdate>,
 }
 
-/// An absolute path as it is kept.
+/// The working tree, seen from the main one: a repository that was moved, or whose disk is mounted elsewhere after a
+/// crash, still finds it. Absolute where it lies outside of that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Place(Vec<u8>);
 
-/// Names one object of a file system, whatever it is called.
+/// Names one object of the file system that holds `.mirror` and the working tree, whatever it is called.
+///
+/// The device's number is no part of it: the same disk may have another one after a reboot, and a recovery that knew
+/// none of its objects again would take every operation for done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Inode {
-    /// The device.
-    pub dev: u64,
-    /// The number on it.
-    pub ino: u64,
+#[serde(transparent)]
+pub struct Inode(u64);
+
+impl Inode {
+    /// Names the object that `stat` describes.
+    pub fn of(stat: &Stat) -> Self {
+        Self(stat.ino)
+    }
 }
 
 /// What happens to one path.
@@ -227,7 +235,7 @@ mod tests {
                 path: RepoPath::new(vec![b'a', b'/', 0xff]).unwrap(),
                 pre: Some(Before {
                     entry: Some(entry),
-                    inode: Inode { dev: 1, ino: 2 },
+                    inode: Inode(2),
                     mtime_ns: 5,
                     ctime_ns: 6,
                 }),
@@ -241,11 +249,11 @@ mod tests {
                 name: "refs/heads/main".into(),
                 old: None,
                 new: ObjectId::from_bytes([9; 20]),
-                lock: Inode { dev: 1, ino: 3 },
+                lock: Inode(3),
                 message: "mirror: x".into(),
             }),
             index: Some(IndexUpdate {
-                lock: Inode { dev: 1, ino: 4 },
+                lock: Inode(4),
                 head: None,
                 rewrite: true,
             }),

@@ -31,10 +31,7 @@ pub fn look(root: &Root, path: &RepoPath) -> disk::Result<Present> {
     let entry = entry_of(&place, &stat)?;
     let before = Before {
         entry,
-        inode: Inode {
-            dev: stat.dev,
-            ino: stat.ino,
-        },
+        inode: Inode::of(&stat),
         mtime_ns: stat.mtime_ns,
         ctime_ns: stat.ctime_ns,
     };
@@ -103,10 +100,7 @@ impl Present {
         match (stat, before) {
             (None, None) => true,
             (Some(stat), Some(before)) => {
-                Inode {
-                    dev: stat.dev,
-                    ino: stat.ino,
-                } == before.inode
+                Inode::of(stat) == before.inode
                     && stat.mtime_ns == before.mtime_ns
                     && stat.ctime_ns == before.ctime_ns
             }

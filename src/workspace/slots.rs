@@ -110,10 +110,7 @@ pub fn quarantine_foreign(
 }
 
 fn is_expected(place: &Parent, stat: &Stat, operation: &Operation) -> disk::Result<bool> {
-    let inode = Inode {
-        dev: stat.dev,
-        ino: stat.ino,
-    };
+    let inode = Inode::of(stat);
     if operation.staged == Some(inode) {
         // Still the staged object: the path was never exchanged, or it was and somebody renamed it back.
         return Ok(true);

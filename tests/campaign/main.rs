@@ -15,6 +15,7 @@ mod calls;
 mod errors;
 mod kill;
 mod points;
+mod power;
 mod sample;
 mod situation;
 mod state;
@@ -26,6 +27,7 @@ mod stories;
 )]
 #[path = "../it/support/mod.rs"]
 mod support;
+mod tally;
 mod trace;
 mod whole;
 

@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 use crate::support::Sandbox;
 
 /// What can be seen of a repository. Names that differ from run to run (commits, task branches) are left out of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) files: BTreeMap<String, String>,
     pub(crate) git: Vec<String>,

@@ -12,10 +12,12 @@ use std::time::Instant;
 use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::bench::{Bench, Ending, Violation, panic_text};
+use super::bench::{Bench, Violation, panic_text};
 use super::calls::Call;
 use super::kill::Among;
+use super::power::{self, FileSystem, Recording};
 use super::situation::{self, Situation};
+use super::tally::{self, Tally};
 use super::trace::{Fault, Victim};
 use super::{errors, kill};
 
@@ -35,6 +37,8 @@ enum Kind {
     Double(Extent),
     /// Let calls fail or fall short
     Errors(Extent),
+    /// Lose power at every instant
+    Power(PowerExtent),
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -65,6 +69,28 @@ struct Extent {
     keep: bool,
 }
 
+#[derive(Debug, Clone, clap::Args)]
+struct PowerExtent {
+    /// The file systems
+    #[arg(long = "file-system", value_delimiter = ',', default_value = "btrfs,ext4,xfs")]
+    file_systems: Vec<FileSystem>,
+    /// How many random choices of unflushed writes for each instant and each of three probabilities
+    #[arg(long, default_value_t = 3)]
+    draws: u64,
+    /// How many states of each recording; without it, all
+    #[arg(long)]
+    states: Option<usize>,
+    /// What chooses the states
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only situations whose name contains this
+    #[arg(long, default_value = "")]
+    situation: String,
+    /// How many run at once
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum VictimName {
     Caller,
@@ -80,19 +106,12 @@ enum Experiment {
     Fail(errors::Point),
 }
 
-#[derive(Debug, Default)]
-struct Tally {
-    points: usize,
-    old: usize,
-    new: usize,
-    between: usize,
-    not_reached: usize,
-    violations: Vec<String>,
-}
-
 pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse_from(std::env::args_os().skip(1));
-    let (Kind::Kill(extent) | Kind::Double(extent) | Kind::Errors(extent)) = &arguments.kind;
+    let extent = match &arguments.kind {
+        Kind::Kill(extent) | Kind::Double(extent) | Kind::Errors(extent) => extent,
+        Kind::Power(extent) => return power_loss(extent),
+    };
     let started = Instant::now();
     let situations: Vec<Situation> = situation::ALL
         .iter()
@@ -108,16 +127,14 @@ pub(crate) fn main() -> ExitCode {
             scope.spawn(|| {
                 while let Some(situation) = situations.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let tally = run(&arguments.kind, extent, *situation, situations.len(), &progress);
-                    let (points, violations) = (tally.points, tally.violations.len());
-                    let name = situation.name;
-                    progress.suspend(|| println!("{name}: {points} experiments, {violations} violations"));
-                    tallies.lock().unwrap().insert(situation.name, tally);
+                    progress.suspend(|| println!("{}: {tally}", situation.name));
+                    tallies.lock().unwrap().insert(situation.name.to_owned(), tally);
                 }
             });
         }
     });
     progress.finish_and_clear();
-    report(&tallies.into_inner().unwrap(), started)
+    tally::report(&tallies.into_inner().unwrap(), started)
 }
 
 /// Chooses the experiments of a situation.
@@ -153,6 +170,7 @@ fn experiments(kind: &Kind, extent: &Extent, bench: &Bench, share: Option<usize>
             let points = (0..rounds).flat_map(|_| points.clone());
             points.enumerate().map(double).collect()
         }
+        Kind::Power(_) => unreachable!("it has experiments of its own"),
         Kind::Errors(_) => {
             let points = errors::points(&bench.calls(Call::can_fail)).into_iter();
             let is_wanted = |point: &Fault| match (extent.at, point) {
@@ -201,12 +219,13 @@ fn run(
     let (bench, experiments) = match ready {
         Ok(ready) => ready,
         Err(payload) => {
-            tally.violations.push(panic_text(payload.as_ref()));
+            let told = panic_text(payload.as_ref());
+            progress.suspend(|| println!("VIOLATION {}: {told}", situation.name));
+            tally.add(&Err(Violation(told)));
             return tally;
         }
     };
     progress.inc_length(experiments.len() as u64);
-    tally.points = experiments.len();
     for (number, experiment) in experiments.into_iter().enumerate() {
         let thorough = number % 8 == 0;
         let ended = panic::catch_unwind(AssertUnwindSafe(|| match experiment {
@@ -215,17 +234,11 @@ fn run(
             Experiment::Fail(point) => errors::once(&bench, point, thorough),
         }));
         let ended = ended.unwrap_or_else(|payload| Err(Violation(panic_text(payload.as_ref()))));
-        match ended {
-            Ok(Ending::Old) => tally.old += 1,
-            Ok(Ending::New) => tally.new += 1,
-            Ok(Ending::Between) => tally.between += 1,
-            Ok(Ending::NotReached) => tally.not_reached += 1,
-            Err(violation) => {
-                let told = format!("{}: {experiment:?}: {violation}", situation.name);
-                progress.suspend(|| println!("VIOLATION {told}"));
-                tally.violations.push(told);
-            }
+        if let Err(violation) = &ended {
+            let told = format!("{}: {experiment:?}: {violation}", situation.name);
+            progress.suspend(|| println!("VIOLATION {told}"));
         }
+        tally.add(&ended);
         progress.inc(1);
     }
     if extent.keep {
@@ -234,46 +247,58 @@ fn run(
     tally
 }
 
-fn report(tallies: &BTreeMap<&str, Tally>, started: Instant) -> ExitCode {
-    let mut table = comfy_table::Table::new();
-    table.set_header([
-        "situation",
-        "points",
-        "before",
-        "after",
-        "between",
-        "not reached",
-        "violations",
-    ]);
-    let mut sum = Tally::default();
-    let row = |name: &str, tally: &Tally, violations: usize| {
-        let Tally {
-            points,
-            old,
-            new,
-            between,
-            not_reached,
-            ..
-        } = tally;
-        let numbers = [points, old, new, between, not_reached, &violations].map(ToString::to_string);
-        std::iter::once(name.to_owned())
-            .chain(numbers)
-            .collect::<Vec<_>>()
+fn power_loss(extent: &PowerExtent) -> ExitCode {
+    let started = Instant::now();
+    for file_system in &extent.file_systems {
+        if let Some(missing) = power::missing(*file_system) {
+            println!("Power loss on {file_system:?} cannot be tested here: {missing} missing");
+            return ExitCode::FAILURE;
+        }
+    }
+    let recordings = extent.file_systems.iter().flat_map(|file_system| {
+        let wanted = power::situations().filter(|situation| situation.name.contains(&extent.situation));
+        wanted.map(move |situation| (*file_system, situation))
+    });
+    let recordings: Vec<(FileSystem, Situation)> = recordings.collect();
+    let (tallies, next) = (Mutex::new(BTreeMap::new()), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..extent.jobs {
+            scope.spawn(|| {
+                while let Some((file_system, situation)) =
+                    recordings.get(next.fetch_add(1, Ordering::Relaxed))
+                {
+                    let name = format!("{file_system:?}, {}", situation.name);
+                    let tally = lose_power(extent, *situation, *file_system, &name);
+                    println!("{name}: {tally}");
+                    tallies.lock().unwrap().insert(name, tally);
+                }
+            });
+        }
+    });
+    tally::report(&tallies.into_inner().unwrap(), started)
+}
+
+fn lose_power(extent: &PowerExtent, situation: Situation, file_system: FileSystem, name: &str) -> Tally {
+    let mut tally = Tally::default();
+    let recorded = panic::catch_unwind(AssertUnwindSafe(|| Recording::make(situation, file_system)));
+    let recording = match recorded {
+        Ok(recording) => recording,
+        Err(payload) => {
+            let told = panic_text(payload.as_ref());
+            println!("VIOLATION {name}: {told}");
+            tally.add(&Err(Violation(told)));
+            return tally;
+        }
     };
-    for (name, tally) in tallies {
-        table.add_row(row(name, tally, tally.violations.len()));
-        sum.points += tally.points;
-        sum.old += tally.old;
-        sum.new += tally.new;
-        sum.between += tally.between;
-        sum.not_reached += tally.not_reached;
-        sum.violations.extend(tally.violations.iter().cloned());
+    let mut crashes = recording.crashes(extent.draws, extent.seed);
+    fastrand::Rng::with_seed(extent.seed).shuffle(&mut crashes);
+    crashes.truncate(extent.states.unwrap_or(usize::MAX));
+    for crash in crashes {
+        let ended = recording.look(crash);
+        if let Err(violation) = &ended {
+            println!("VIOLATION {name}: {crash:?}: {violation}");
+        }
+        tally.add(&ended);
     }
-    table.add_row(row("all", &sum, sum.violations.len()));
-    println!("{table}\n{:.0} seconds", started.elapsed().as_secs_f64());
-    if sum.violations.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    tally
 }

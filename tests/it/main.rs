@@ -19,5 +19,6 @@ mod readme;
 mod sandbox;
 mod stage;
 mod store;
+#[expect(dead_code, reason = "shared with the fault campaign, which uses the rest")]
 mod support;
 mod workspace;

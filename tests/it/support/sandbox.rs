@@ -40,18 +40,45 @@ const LOCAL_CONFIG: [(&str, &str); 6] = [
 
 /// A temporary directory with a home, a working directory, and programs that know of nothing else. Removed on drop.
 pub(crate) struct Sandbox {
-    directory: TempDir,
+    directory: Place,
+    /// What programs are told about the machine's boot; `None` is the truth.
+    boot: Option<String>,
+}
+
+/// Where a sandbox lies.
+enum Place {
+    /// In a directory that is removed with it.
+    Temporary(TempDir),
+    /// Somewhere else.
+    Given(PathBuf),
 }
 
 impl Sandbox {
     /// A directory without git.
     pub(crate) fn directory() -> Self {
         let directory = tempfile::Builder::new().prefix("mirror-").tempdir().unwrap();
-        let sandbox = Self { directory };
+        let sandbox = Self {
+            directory: Place::Temporary(directory),
+            boot: None,
+        };
         fs::create_dir(sandbox.home()).unwrap();
         fs::create_dir(sandbox.root()).unwrap();
         fs::write(sandbox.git_config(), GIT_CONFIG).unwrap();
         sandbox
+    }
+
+    /// A sandbox that is there already, such as a copy of another. It stays.
+    pub(crate) fn over(directory: &Path) -> Self {
+        Self {
+            directory: Place::Given(directory.to_owned()),
+            boot: None,
+        }
+    }
+
+    /// As if the machine had been started anew.
+    pub(crate) fn rebooted(self) -> Self {
+        let boot = Some("00000000-0000-4000-8000-000000000b00".to_owned());
+        Self { boot, ..self }
     }
 
     /// A git repository on the branch `main`, without a commit.
@@ -130,7 +157,11 @@ impl Sandbox {
 
     /// Prepares to run `program` in the working directory.
     pub(crate) fn program(&self, program: impl AsRef<OsStr>) -> Program {
-        Program::new(program.as_ref(), &self.top(), &self.root())
+        let program = Program::new(program.as_ref(), &self.top(), &self.root());
+        match &self.boot {
+            Some(boot) => program.env("MIRROR_TEST_BOOT_ID", boot),
+            None => program,
+        }
     }
 
     /// Prepares to run the binary under test.
@@ -175,6 +206,10 @@ impl Sandbox {
 
     /// The temporary directory, with its symlinks resolved: on some systems the usual place is one.
     fn top(&self) -> PathBuf {
-        self.directory.path().canonicalize().unwrap()
+        let directory = match &self.directory {
+            Place::Temporary(directory) => directory.path(),
+            Place::Given(directory) => directory,
+        };
+        directory.canonicalize().unwrap()
     }
 }
