@@ -18,6 +18,7 @@ mod git;
 mod hooks;
 mod readme;
 mod sandbox;
+mod security;
 mod stage;
 mod store;
 mod support;

@@ -1,0 +1,16 @@
+//! Hostile input gets nowhere: names, files, settings, other users, and whoever swaps directories for links.
+//! `docs/security.md` says what is defended and names the tests that show it.
+
+mod bodies;
+mod fuzz;
+mod git_rules;
+mod grammar;
+
+use std::sync::LazyLock;
+
+/// How many times longer than usual the tests of chance run: `MIRROR_SECURITY_ROUNDS=10 cargo test --test it security::`.
+/// Ten is what is run before a release; one is what is run at every change.
+static ROUNDS: LazyLock<usize> = LazyLock::new(|| {
+    let asked = std::env::var("MIRROR_SECURITY_ROUNDS");
+    asked.map_or(1, |rounds| rounds.parse().expect("MIRROR_SECURITY_ROUNDS is a number"))
+});
