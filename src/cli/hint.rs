@@ -127,7 +127,15 @@ fn of_workspace(error: &WorkspaceError) -> Option<String> {
         }
         WorkspaceError::Incomplete { .. } => Some("Run `mirror init` to complete it".to_owned()),
         WorkspaceError::Format { .. } => Some("Use a newer version of mirror".to_owned()),
-        WorkspaceError::Foreign { .. } | WorkspaceError::Disk(_) => None,
+        WorkspaceError::Shared { path } => Some(format!(
+            "See what others may have left in it, then `chmod 700 {}`",
+            path.display()
+        )),
+        WorkspaceError::Foreign { path, .. } => Some(format!(
+            "Look at it; if it is not yours, move it away and run `mirror init`: mv {path} {path}.away",
+            path = path.display()
+        )),
+        WorkspaceError::Disk(_) => None,
     }
 }
 

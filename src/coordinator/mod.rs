@@ -66,7 +66,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::disk::contained::Root;
+use crate::disk::contained::{self, Root};
 use crate::disk::lock::FileLock;
 use crate::git::Git;
 use crate::host::Host;
@@ -146,6 +146,22 @@ impl Coordinator {
         self.store
             .renew(task)
             .map_err(|error| Error::of_lease(error, task))
+    }
+
+    /// Tells whether a manifest speaks of a working tree of this repository: the one that `.mirror` lies in, or one that is
+    /// linked to it.
+    fn owns(&self, manifest: &Manifest) -> Result<bool, Error> {
+        let (named, own) = (manifest.root.as_path(), self.layout.root());
+        if !named.is_absolute() {
+            return Ok(false);
+        }
+        let inode = |path| Ok::<_, Error>(contained::stat(path)?.map(|stat| (stat.dev, stat.ino)));
+        if inode(named)? == inode(own)? {
+            return Ok(true);
+        }
+        // What cannot be opened is not ours either.
+        let git = self.git.as_ref().and_then(|_| Git::open(named).ok().flatten());
+        Ok(git.is_some_and(|git| git.root() == named && git.main_root() == own))
     }
 
     /// Returns the git repository that a manifest's working tree belongs to, which need not be the one the current

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::coordinator::{Coordinator, Error, abandon};
+use crate::coordinator::{Coordinator, Error, abandon, recover};
 use crate::disk::{self, contained, fault};
 use crate::model::{EventKind, RepoPath, TransactionState};
 use crate::store::{NewEvent, Transaction};
@@ -52,9 +52,7 @@ pub(super) fn roll_back(coordinator: &mut Coordinator, transaction: &Transaction
 /// staged objects and what was displaced, is kept in quarantine. Answers where.
 pub(super) fn give_up(coordinator: &mut Coordinator, transaction: &Transaction) -> Result<PathBuf, Error> {
     let directory = coordinator.layout.transaction(&transaction.id);
-    if let Some(bytes) = disk::read_if_there(&directory.manifest())?
-        && let Ok(manifest) = Manifest::decode(&bytes)
-    {
+    if let Some((manifest, _)) = recover::read_manifest(coordinator, transaction.id)? {
         abandon::release_locks(coordinator, &manifest, &directory)?;
     }
     let quarantine = coordinator.layout.quarantine(&transaction.id);

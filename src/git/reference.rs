@@ -98,6 +98,10 @@ impl Git {
             name: name.to_owned(),
             reason: reason.to_owned(),
         };
+        // The name becomes part of a path: one with `..` in it would lead out of git's directory.
+        if name != "HEAD" && !(name.starts_with("refs/") && git2::Reference::is_valid_name(name)) {
+            return Err(refuse("it is no name of a ref"));
+        }
         let directory = if name == "HEAD" {
             self.git_dir()
         } else {

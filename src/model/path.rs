@@ -227,7 +227,10 @@ fn without_ignorables(part: &[u8]) -> Cow<'_, [u8]> {
         return Cow::Borrowed(text.as_bytes());
     }
     let is_character = |c: &char| !matches!(c, '\u{fffe}' | '\u{ffff}');
-    let seen = text.chars().take_while(is_character).filter(|c| !is_ignorable(*c));
+    let seen = text
+        .chars()
+        .take_while(is_character)
+        .filter(|c| !is_ignorable(*c));
     Cow::Owned(seen.collect::<String>().into_bytes())
 }
 

@@ -223,6 +223,11 @@ impl Store {
         Ok(answer)
     }
 
+    /// Returns a name that no other store has, given to it when it was made.
+    pub fn identity(&mut self) -> Result<String, StoreError> {
+        self.parts.identity()
+    }
+
     /// Checks what is stored: the file itself, that held locks do not conflict, that rows belong together. Answers what is
     /// wrong, in words.
     pub fn check(&mut self) -> Result<Vec<String>, StoreError> {

@@ -16,6 +16,12 @@ pub enum WorkspaceError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Others than its owner may write to it.
+    #[error("Refusing to use {}: others may write to it", path.display())]
+    Shared {
+        /// The directory.
+        path: PathBuf,
+    },
     /// It lies on a disk that several machines may share.
     #[error("{} lies on a network file system ({kind})", path.display())]
     Network {

@@ -13,7 +13,7 @@ use crate::model::{Digest, Entry, ObjectId, RepoPath, TaskId, Token, Transaction
 const MAGIC: &str = "MIRR1";
 
 /// The largest manifest that is read: far above what 100,000 files need, far below what exhausts memory.
-const BYTES_MAX: u64 = 512 << 20;
+pub const BYTES_MAX: u64 = 512 << 20;
 
 /// The longest header line: magic, checksum and length.
 const HEADER_BYTES_MAX: usize = 64;

@@ -12,23 +12,38 @@ use super::git_rules::git_refuses;
 
 /// What mirror refuses although git does not: each a reason, and what such a path has in it. Nothing else may be refused.
 const BEYOND_GIT: [(&str, fn(&[u8]) -> bool); 5] = [
-    ("it is longer than 3072 bytes, which is near what Linux takes", |path| path.len() > 3072),
+    (
+        "it is longer than 3072 bytes, which is near what Linux takes",
+        |path| path.len() > 3072,
+    ),
     ("a component is longer than any file system takes", |path| {
-        path.split(|byte| *byte == b'/').any(|component| component.len() > 255)
+        path.split(|byte| *byte == b'/')
+            .any(|component| component.len() > 255)
     }),
-    (".mirror, spelled as any file system spells it", |path| has_word(path, b"mirr")),
-    ("short names of .git other than the usual first one", |path| has_word(path, b"git~")),
+    (".mirror, spelled as any file system spells it", |path| {
+        has_word(path, b"mirr")
+    }),
+    ("short names of .git other than the usual first one", |path| {
+        has_word(path, b"git~")
+    }),
     (
         ".git by the rules of two file systems at once, or with a code point in it that Unicode calls ignorable",
-        |path| has_word(path, b"git") && (!path.is_ascii() || path.iter().any(|byte| b":\\. ".contains(byte))),
+        |path| {
+            has_word(path, b"git") && (!path.is_ascii() || path.iter().any(|byte| b":\\. ".contains(byte)))
+        },
     ),
 ];
 
 /// Tells whether a part of the path begins with `word` once everything is dropped that some file system may not see.
 fn has_word(path: &[u8], word: &[u8]) -> bool {
     path.split(|byte| matches!(byte, b'/' | b'\\')).any(|part| {
-        let letters = part.iter().filter(|byte| byte.is_ascii_alphanumeric() || **byte == b'~');
-        letters.map(u8::to_ascii_lowercase).take(word.len()).eq(word.iter().copied())
+        let letters = part
+            .iter()
+            .filter(|byte| byte.is_ascii_alphanumeric() || **byte == b'~');
+        letters
+            .map(u8::to_ascii_lowercase)
+            .take(word.len())
+            .eq(word.iter().copied())
     })
 }
 
@@ -44,8 +59,16 @@ pub(crate) fn path(bytes: &[u8]) {
                 shown()
             );
             assert_eq!(path.as_bytes(), bytes);
-            assert!(path.components().all(|name| !name.is_empty() && name != b"." && name != b".."));
-            assert!(path.ancestors().all(|above| RepoPath::new(above.as_bytes()).is_ok()), "{}", shown());
+            assert!(
+                path.components()
+                    .all(|name| !name.is_empty() && name != b"." && name != b"..")
+            );
+            assert!(
+                path.ancestors()
+                    .all(|above| RepoPath::new(above.as_bytes()).is_ok()),
+                "{}",
+                shown()
+            );
             let displayed = path.to_string();
             assert!(!displayed.chars().any(char::is_control), "{displayed:?}");
             // The key under which it is locked is a path that could be written as well.
@@ -60,7 +83,12 @@ pub(crate) fn path(bytes: &[u8]) {
         }
     }
     if let Ok(Some(normal)) = RepoPath::normalise(b"", bytes) {
-        assert_eq!(RepoPath::new(normal.as_bytes()).as_ref(), Ok(&normal), "{}", shown());
+        assert_eq!(
+            RepoPath::new(normal.as_bytes()).as_ref(),
+            Ok(&normal),
+            "{}",
+            shown()
+        );
     }
 }
 
@@ -92,7 +120,9 @@ pub(crate) fn config(bytes: &[u8]) {
     }
     for key in mirror::config::KEYS {
         let variable = mirror::config::variable(key);
-        drop(Layer::from_variables(|name| (name == variable).then(|| text.clone().into_owned())));
+        drop(Layer::from_variables(|name| {
+            (name == variable).then(|| text.clone().into_owned())
+        }));
     }
 }
 
@@ -116,6 +146,8 @@ pub(crate) fn diff(scratch: &Path, bytes: &[u8]) {
             }
         }
     }
-    let left = std::fs::read_dir(scratch).expect("the directory is there").count();
+    let left = std::fs::read_dir(scratch)
+        .expect("the directory is there")
+        .count();
     assert_eq!(left, 0, "{}", bytes.escape_ascii());
 }

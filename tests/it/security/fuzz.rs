@@ -46,7 +46,9 @@ fn the_rule_of_git_that_is_compared_with_is_the_one_of_the_git_program() {
         while paths.len() < 4000 {
             seed.path(&mut text);
             // Git's front end resolves these before its rule sees them, and one NUL ends a path.
-            let is_plain = text.split(|byte| *byte == b'/').all(|name| !matches!(name, b"" | b"." | b".."));
+            let is_plain = text
+                .split(|byte| *byte == b'/')
+                .all(|name| !matches!(name, b"" | b"." | b".."));
             if is_plain && !text.contains(&0) && text.len() < 3000 && paths.last() != Some(&text) {
                 paths.push(text.clone());
             }
@@ -54,7 +56,12 @@ fn the_rule_of_git_that_is_compared_with_is_the_one_of_the_git_program() {
         let asked = sandbox
             .program("git")
             .args(["update-index", "--verbose", "--force-remove", "-z", "--stdin"])
-            .input(paths.iter().flat_map(|path| [&path[..], b"\0"].concat()).collect::<Vec<u8>>())
+            .input(
+                paths
+                    .iter()
+                    .flat_map(|path| [&path[..], b"\0"].concat())
+                    .collect::<Vec<u8>>(),
+            )
             .run()
             .succeeded();
         // Git tells what it accepts, in order, and is silent here about what it refuses.
@@ -62,7 +69,12 @@ fn the_rule_of_git_that_is_compared_with_is_the_one_of_the_git_program() {
         for path in &paths {
             let line = [b"remove '", &path[..], b"'\n"].concat();
             let accepted = told.strip_prefix(&line[..]);
-            assert_eq!(accepted.is_none(), git_refuses(path, false), "{}", path.escape_ascii());
+            assert_eq!(
+                accepted.is_none(),
+                git_refuses(path, false),
+                "{}",
+                path.escape_ascii()
+            );
             told = accepted.unwrap_or(told);
         }
         assert_eq!(told, b"");
@@ -76,12 +88,30 @@ fn the_rule_for_symlinks_is_the_one_of_the_git_program() {
     sandbox.git(["config", "core.protectNTFS", "true"]);
     let blob = sandbox.git(["hash-object", "-w", "--stdin"]);
     for path in [
-        ".gitmodules", "a/.GITMODULES", ".gitmodules ", ".gitmodules:x", "gitmod~1", "gitmod~4", "gitmod~5", "gi7eba~1",
-        "gi7eb~10", "~1000000", "gi7ebb~1", ".git\u{200c}modules", ".gitmodules2", "x\\.gitmodules", ".gitignore", "a",
+        ".gitmodules",
+        "a/.GITMODULES",
+        ".gitmodules ",
+        ".gitmodules:x",
+        "gitmod~1",
+        "gitmod~4",
+        "gitmod~5",
+        "gi7eba~1",
+        "gi7eb~10",
+        "~1000000",
+        "gi7ebb~1",
+        ".git\u{200c}modules",
+        ".gitmodules2",
+        "x\\.gitmodules",
+        ".gitignore",
+        "a",
     ] {
         let entry = format!("120000,{blob},{path}");
         let asked = sandbox.try_git(["update-index", "--add", "--cacheinfo", &entry]);
-        assert_eq!(asked.code() != Some(0), git_refuses(path.as_bytes(), true), "{path}");
+        assert_eq!(
+            asked.code() != Some(0),
+            git_refuses(path.as_bytes(), true),
+            "{path}"
+        );
         let mirror = RepoPath::new(path).map_or(true, |path| path.has_gitmodules());
         assert!(mirror || asked.code() == Some(0), "{path}");
     }

@@ -13,7 +13,10 @@ pub(crate) fn git_refuses(path: &[u8], is_symlink: bool) -> bool {
         let byte = at(index);
         if begins {
             let rest = &path[index..];
-            if is_hfs(rest, b"git") || is_ntfs_dotgit(rest) || byte == b'.' && !is_legal_dotfile(&rest[1..], is_symlink) {
+            if is_hfs(rest, b"git")
+                || is_ntfs_dotgit(rest)
+                || byte == b'.' && !is_legal_dotfile(&rest[1..], is_symlink)
+            {
                 return true;
             }
             if is_symlink && (is_hfs(rest, b"gitmodules") || is_ntfs_gitmodules(rest)) {
@@ -96,7 +99,9 @@ fn is_ntfs_gitmodules(rest: &[u8]) -> bool {
     let at = |index: usize| rest.get(index).copied().unwrap_or(0);
     let starts = |word: &[u8]| rest.len() >= word.len() && rest[..word.len()].eq_ignore_ascii_case(word);
     let only_spaces_and_dots = |from: usize| {
-        let end = rest[from.min(rest.len())..].iter().find(|byte| !matches!(byte, b'.' | b' '));
+        let end = rest[from.min(rest.len())..]
+            .iter()
+            .find(|byte| !matches!(byte, b'.' | b' '));
         matches!(end, None | Some(0 | b':'))
     };
     if starts(b".gitmodules") {

@@ -12,5 +12,7 @@ use std::sync::LazyLock;
 /// Ten is what is run before a release; one is what is run at every change.
 static ROUNDS: LazyLock<usize> = LazyLock::new(|| {
     let asked = std::env::var("MIRROR_SECURITY_ROUNDS");
-    asked.map_or(1, |rounds| rounds.parse().expect("MIRROR_SECURITY_ROUNDS is a number"))
+    asked.map_or(1, |rounds| {
+        rounds.parse().expect("MIRROR_SECURITY_ROUNDS is a number")
+    })
 });
