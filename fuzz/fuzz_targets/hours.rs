@@ -6,16 +6,21 @@ use std::time::{Duration, Instant};
 
 mod shared;
 
+use shared::bodies;
 use shared::git_rules::Libgit2;
 use shared::grammar::Seed;
-use shared::bodies;
 
 /// How many are asked between two looks at the clock. The first of each are put to libgit2 as well, which is slower.
 const BATCH: u64 = 1_000_000;
-const BATCH_LIBGIT2: u64 = 100_000;
+const BATCH_LIBGIT2: u64 = 20_000;
+
+/// Of how many one is asked everything, not only the rule.
+const WHOLE_EVERY: u64 = 16;
 
 fn main() {
-    let mut words = std::env::args().skip(1).map(|word| word.parse().expect("a number"));
+    let mut words = std::env::args()
+        .skip(1)
+        .map(|word| word.parse().expect("a number"));
     let span = Duration::from_secs(words.next().unwrap_or(60));
     let mut seed = Seed::new(words.next().unwrap_or(0));
     let directory = tempfile::tempdir().expect("a directory is made");
@@ -24,7 +29,11 @@ fn main() {
     while began.elapsed() < span {
         for number in 0..BATCH {
             seed.path(&mut text);
-            bodies::path(&text);
+            if number % WHOLE_EVERY == 0 {
+                bodies::path(&text);
+            } else {
+                bodies::path_rule(&text);
+            }
             if number < BATCH_LIBGIT2 && mirror::model::RepoPath::new(&text[..]).is_ok() {
                 assert!(!libgit2.refuses(&text, false), "{}", text.escape_ascii());
                 asked += 1;
@@ -32,8 +41,14 @@ fn main() {
         }
         done += BATCH;
         if done % (50 * BATCH) == 0 {
-            println!("{done} paths, {asked} of them put to libgit2, {:?}", began.elapsed());
+            println!(
+                "{done} paths, {asked} of them put to libgit2, {:?}",
+                began.elapsed()
+            );
         }
     }
-    println!("{done} paths, {asked} of them put to libgit2, {:?}", began.elapsed());
+    println!(
+        "{done} paths, {asked} of them put to libgit2, {:?}",
+        began.elapsed()
+    );
 }

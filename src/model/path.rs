@@ -191,19 +191,28 @@ fn is_reserved(component: &[u8]) -> bool {
     })
 }
 
-/// Lists the names that some file system would take `component` for, in lower case: NTFS drops trailing dots and spaces,
-/// opens the file itself for a stream of it, and has the backslash as a separator; HFS+, and ext4 where it folds
-/// case, do not see certain code points.
+/// Lists the names that something would take `component` for, in lower case. NTFS drops trailing dots and spaces, opens
+/// the file itself for a stream of it, and has the backslash as a separator; HFS+, and ext4 where it folds case, do not
+/// see certain code points. Libgit2 compares the low byte of a code point alone, and would fail to write the index.
 fn aliases(component: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    component.split(|byte| *byte == b'\\').map(|part| {
+    component.split(|byte| *byte == b'\\').flat_map(|part| {
         let seen = without_ignorables(part);
-        let file = seen.split(|byte| *byte == b':').next().unwrap_or_default();
-        let end = file
-            .iter()
-            .rposition(|byte| !matches!(byte, b'.' | b' '))
-            .map_or(0, |last| last + 1);
-        file[..end].to_ascii_lowercase()
+        let low_bytes = (!seen.is_ascii()).then(|| low_bytes(&seen));
+        let low_bytes = low_bytes.filter(|name| name.starts_with(b".git"));
+        let file = seen.split(|c| c == ':').next().unwrap_or_default();
+        let file = file
+            .trim_end_matches(['.', ' '])
+            .to_ascii_lowercase()
+            .into_bytes();
+        [Some(file), low_bytes].into_iter().flatten()
     })
+}
+
+fn low_bytes(text: &str) -> Vec<u8> {
+    let bytes = text
+        .chars()
+        .map(|c| u32::from(c).to_le_bytes()[0].to_ascii_lowercase());
+    bytes.take_while(|byte| *byte != 0).collect()
 }
 
 /// Recognises the 8.3 names that NTFS makes of longer ones: a stem, a tilde, a number.
@@ -217,21 +226,21 @@ fn is_short_name(name: &[u8], is_stem: impl Fn(&[u8]) -> bool) -> bool {
 
 /// Drops the code points that a file system may not see. What is no text ends the name, as git has it: HFS+ writes such
 /// bytes in another way, and nobody can say what else a file system does with them.
-fn without_ignorables(part: &[u8]) -> Cow<'_, [u8]> {
+fn without_ignorables(part: &[u8]) -> Cow<'_, str> {
     let text = match std::str::from_utf8(part) {
         Ok(text) => text,
         Err(error) => std::str::from_utf8(&part[..error.valid_up_to()])
             .unwrap_or_else(|_| unreachable!("BUG: the parser has just called these bytes valid")),
     };
     if text.is_ascii() {
-        return Cow::Borrowed(text.as_bytes());
+        return Cow::Borrowed(text);
     }
     let is_character = |c: &char| !matches!(c, '\u{fffe}' | '\u{ffff}');
     let seen = text
         .chars()
         .take_while(is_character)
         .filter(|c| !is_ignorable(*c));
-    Cow::Owned(seen.collect::<String>().into_bytes())
+    Cow::Owned(seen.collect())
 }
 
 /// Unicode's Default_Ignorable_Code_Point, which contains what HFS+ ignores.
@@ -331,6 +340,8 @@ mod tests {
             "mirr~2",
             ".g\u{ad}it",
             ".git\u{ffff}x",
+            ".\u{ff47}it",
+            ".git\u{100}x",
         ] {
             assert!(RepoPath::new(bad).is_err(), "{bad}");
         }

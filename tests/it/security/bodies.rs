@@ -5,13 +5,13 @@ use std::path::Path;
 
 use mirror::config::{Config, Layer};
 use mirror::git::patch;
-use mirror::model::{RepoPath, TaskId};
+use mirror::model::{RepoPath, TaskId, misleads};
 use mirror::workspace::manifest::Manifest;
 
 use super::git_rules::git_refuses;
 
 /// What mirror refuses although git does not: each a reason, and what such a path has in it. Nothing else may be refused.
-const BEYOND_GIT: [(&str, fn(&[u8]) -> bool); 5] = [
+const BEYOND_GIT: [(&str, fn(&[u8]) -> bool); 6] = [
     (
         "it is longer than 3072 bytes, which is near what Linux takes",
         |path| path.len() > 3072,
@@ -32,6 +32,16 @@ const BEYOND_GIT: [(&str, fn(&[u8]) -> bool); 5] = [
             has_word(path, b"git") && (!path.is_ascii() || path.iter().any(|byte| b":\\. ".contains(byte)))
         },
     ),
+    (
+        ".git to libgit2, which reads the low byte of a code point alone",
+        |path| {
+            let text = String::from_utf8_lossy(path);
+            let mut low = text
+                .chars()
+                .map(|c| u32::from(c).to_le_bytes()[0].to_ascii_lowercase());
+            !path.is_ascii() && b".git".iter().all(|letter| low.any(|byte| byte == *letter))
+        },
+    ),
 ];
 
 /// Tells whether a part of the path begins with `word` once everything is dropped that some file system may not see.
@@ -48,39 +58,34 @@ fn has_word(path: &[u8], word: &[u8]) -> bool {
 }
 
 /// What git refuses mirror refuses, and what mirror refuses beyond that is on the list.
+pub(crate) fn path_rule(bytes: &[u8]) {
+    let shown = || bytes.escape_ascii();
+    if let Ok(path) = RepoPath::new(bytes) {
+        assert!(!git_refuses(bytes, false), "git refuses {}", shown());
+        let is_legal_link = path.has_gitmodules() || !git_refuses(bytes, true);
+        assert!(is_legal_link, "git refuses the symlink {}", shown());
+    } else {
+        let is_listed = git_refuses(bytes, false)
+            || bytes.contains(&0)
+            || BEYOND_GIT.iter().any(|(_, applies)| applies(bytes));
+        assert!(is_listed, "only mirror refuses {}", shown());
+    }
+}
+
+/// The rule, and what else is promised of paths.
 pub(crate) fn path(bytes: &[u8]) {
+    path_rule(bytes);
     let shown = || bytes.escape_ascii();
     match RepoPath::new(bytes) {
         Ok(path) => {
-            assert!(!git_refuses(bytes, false), "git refuses {}", shown());
-            assert!(
-                path.has_gitmodules() || !git_refuses(bytes, true),
-                "git refuses the symlink {}",
-                shown()
-            );
             assert_eq!(path.as_bytes(), bytes);
-            assert!(
-                path.components()
-                    .all(|name| !name.is_empty() && name != b"." && name != b"..")
-            );
-            assert!(
-                path.ancestors()
-                    .all(|above| RepoPath::new(above.as_bytes()).is_ok()),
-                "{}",
-                shown()
-            );
-            let displayed = path.to_string();
-            assert!(!displayed.chars().any(char::is_control), "{displayed:?}");
-            // The key under which it is locked is a path that could be written as well.
-            assert!(path.folded().as_bytes().len() <= 3 * bytes.len());
+            let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..");
+            assert!(path.components().all(is_name), "{}", shown());
+            let is_path = |above: RepoPath| RepoPath::new(above.as_bytes()).is_ok();
+            assert!(path.ancestors().all(is_path), "{}", shown());
+            assert!(!path.to_string().chars().any(misleads), "{path:?}");
         }
-        Err(error) => {
-            let is_listed = git_refuses(bytes, false)
-                || bytes.contains(&0)
-                || BEYOND_GIT.iter().any(|(_, applies)| applies(bytes));
-            assert!(is_listed, "only mirror refuses {}: {error}", shown());
-            assert!(!error.to_string().chars().any(char::is_control), "{error:?}");
-        }
+        Err(error) => assert!(!error.to_string().chars().any(misleads), "{error:?}"),
     }
     if let Ok(Some(normal)) = RepoPath::normalise(b"", bytes) {
         assert_eq!(
