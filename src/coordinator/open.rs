@@ -9,6 +9,7 @@ use crate::disk;
 use crate::disk::contained::Root;
 use crate::git::Git;
 use crate::host::Host;
+use crate::model::shown;
 use crate::store::{Place, Store};
 use crate::workspace::Layout;
 
@@ -99,7 +100,7 @@ impl Coordinator {
 fn configuration(layout: &Layout, settings: &Settings) -> Result<Config, Error> {
     let path = layout.config();
     let repository = match disk::read_bounded(&path, config::BYTES_MAX)? {
-        Some(text) => Layer::from_yaml(&path.display().to_string(), &String::from_utf8_lossy(&text))?,
+        Some(text) => Layer::from_yaml(&shown(path).to_string(), &String::from_utf8_lossy(&text))?,
         None => Layer::default(),
     };
     Ok(settings.with_repository(repository)?)

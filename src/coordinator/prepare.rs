@@ -14,7 +14,7 @@ use crate::coordinator::validate::validate;
 use crate::coordinator::{Coordinator, Error, Observer, abandon, clean, git_lock, recover};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, contained, fault, staged};
-use crate::model::{Digest, TaskId, Token};
+use crate::model::{Digest, TaskId, Token, shown};
 use crate::store::Attempt;
 use crate::workspace::TransactionDirectory;
 use crate::workspace::barrier::Barrier;
@@ -220,7 +220,7 @@ fn new_file(path: &Path, content: &[u8]) -> Result<Inode, Error> {
     let stat = contained::stat(path)?.unwrap_or_else(|| {
         unreachable!(
             "BUG: {} was made a line above in a directory of ours",
-            path.display()
+            shown(path)
         )
     });
     Ok(Inode {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::coordinator::{Coordinator, Error, abandon, recover};
 use crate::disk::{self, contained, fault};
-use crate::model::{EventKind, RepoPath, TransactionState};
+use crate::model::{EventKind, RepoPath, TransactionState, shown};
 use crate::store::{NewEvent, Transaction};
 use crate::workspace::TransactionDirectory;
 use crate::workspace::manifest::Manifest;
@@ -27,7 +27,7 @@ pub(super) fn tidy(
             task: Some(manifest.task.clone()),
             transaction: Some(manifest.transaction),
             resource: Some(format!("file:{path}")),
-            reason: Some(format!("kept in {}", quarantine.display())),
+            reason: Some(format!("kept in {}", shown(&quarantine))),
             ..NewEvent::of(EventKind::ForeignWriteKept)
         })?;
     }

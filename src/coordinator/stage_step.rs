@@ -12,7 +12,7 @@ use crate::coordinator::stage_patch::{self, Scratch};
 use crate::coordinator::stage_tree;
 use crate::coordinator::{Coordinator, Error, Observer, StageWhat, resolve};
 use crate::disk::contained::{FileKind, Root};
-use crate::model::RepoPath;
+use crate::model::{RepoPath, shown};
 
 /// One thing to stage, looked at.
 pub(super) enum Step {
@@ -154,7 +154,7 @@ fn file(path: RepoPath, from: &Path, executable: Option<bool>) -> Result<Step, E
 }
 
 fn unusable(from: &Path, what: &str) -> Error {
-    Error::Usage(format!("{} is {what}", from.display()))
+    Error::Usage(format!("{} is {what}", shown(from)))
 }
 
 fn delete(ground: &Ground, path: RepoPath) -> Result<Step, Error> {

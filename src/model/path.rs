@@ -3,7 +3,6 @@
 //! This is the lexical half of the defence. The other half is `disk::contained`, which opens every path below the
 //! root without following a link. Neither trusts the other.
 
-use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -196,23 +195,32 @@ fn is_reserved(component: &[u8]) -> bool {
 /// see certain code points. Libgit2 compares the low byte of a code point alone, and would fail to write the index.
 fn aliases(component: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     component.split(|byte| *byte == b'\\').flat_map(|part| {
-        let seen = without_ignorables(part);
-        let low_bytes = (!seen.is_ascii()).then(|| low_bytes(&seen));
+        let text = text_of(part);
+        let low_bytes = (!text.is_ascii()).then(|| low_bytes(text));
         let low_bytes = low_bytes.filter(|name| name.starts_with(b".git"));
-        let file = seen.split(|c| c == ':').next().unwrap_or_default();
-        let file = file
-            .trim_end_matches(['.', ' '])
-            .to_ascii_lowercase()
-            .into_bytes();
-        [Some(file), low_bytes].into_iter().flatten()
+        let file = text.split(':').next().unwrap_or_default();
+        let mut file: String = file.chars().filter(|c| !is_ignorable(*c)).collect();
+        file.truncate(file.trim_end_matches(['.', ' ']).len());
+        file.make_ascii_lowercase();
+        [Some(file.into_bytes()), low_bytes].into_iter().flatten()
     })
 }
 
 fn low_bytes(text: &str) -> Vec<u8> {
-    let bytes = text
-        .chars()
-        .map(|c| u32::from(c).to_le_bytes()[0].to_ascii_lowercase());
+    let seen = text.chars().filter(|c| !is_ignored_by_hfs(*c));
+    let bytes = seen.map(|c| u32::from(c).to_le_bytes()[0].to_ascii_lowercase());
     bytes.take_while(|byte| *byte != 0).collect()
+}
+
+/// What is no text ends the name, as git has it: HFS+ writes such bytes in another way, and nobody can say what else a
+/// file system does with them.
+fn text_of(part: &[u8]) -> &str {
+    let text = match std::str::from_utf8(part) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&part[..error.valid_up_to()])
+            .unwrap_or_else(|_| unreachable!("BUG: the parser has just called these bytes valid")),
+    };
+    text.split(['\u{fffe}', '\u{ffff}']).next().unwrap_or_default()
 }
 
 /// Recognises the 8.3 names that NTFS makes of longer ones: a stem, a tilde, a number.
@@ -224,23 +232,8 @@ fn is_short_name(name: &[u8], is_stem: impl Fn(&[u8]) -> bool) -> bool {
     !number.is_empty() && number.iter().all(u8::is_ascii_digit) && is_stem(stem)
 }
 
-/// Drops the code points that a file system may not see. What is no text ends the name, as git has it: HFS+ writes such
-/// bytes in another way, and nobody can say what else a file system does with them.
-fn without_ignorables(part: &[u8]) -> Cow<'_, str> {
-    let text = match std::str::from_utf8(part) {
-        Ok(text) => text,
-        Err(error) => std::str::from_utf8(&part[..error.valid_up_to()])
-            .unwrap_or_else(|_| unreachable!("BUG: the parser has just called these bytes valid")),
-    };
-    if text.is_ascii() {
-        return Cow::Borrowed(text);
-    }
-    let is_character = |c: &char| !matches!(c, '\u{fffe}' | '\u{ffff}');
-    let seen = text
-        .chars()
-        .take_while(is_character)
-        .filter(|c| !is_ignorable(*c));
-    Cow::Owned(seen.collect())
+fn is_ignored_by_hfs(c: char) -> bool {
+    matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Unicode's Default_Ignorable_Code_Point, which contains what HFS+ ignores.
@@ -269,6 +262,11 @@ pub(crate) fn quoted(bytes: &[u8]) -> String {
         other => format!("\\{other:03o}"),
     });
     format!("\"{}\"", escaped.collect::<String>())
+}
+
+/// Shows a path of the system to people, quoted like a path of the repository.
+pub fn shown(path: impl AsRef<Path>) -> String {
+    quoted(path.as_ref().as_os_str().as_bytes())
 }
 
 /// Tells whether a terminal obeys this character instead of showing it: control characters, and those that turn the
@@ -342,6 +340,7 @@ mod tests {
             ".git\u{ffff}x",
             ".\u{ff47}it",
             ".git\u{100}x",
+            ".\u{e0067}it",
         ] {
             assert!(RepoPath::new(bad).is_err(), "{bad}");
         }

@@ -9,9 +9,10 @@ use similar::TextDiff;
 
 use crate::cli::Context;
 use crate::cli::arguments::TaskArgument;
-use crate::cli::document::{self, ChangeDocument};
+use crate::cli::document::ChangeDocument;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::output;
+use crate::cli::text::safe;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,7 +59,7 @@ impl Diff {
         for diff in &diffs {
             output::raw(&render(diff)?)?;
             if diff.base_changed {
-                let path = document::path(&diff.change.path);
+                let path = &diff.change.path;
                 let notice = format!(
                     "Warning: {path} changed since it was staged: the commit will refuse it. Stage it again."
                 );
@@ -77,9 +78,10 @@ fn render(diff: &FileDiff) -> anyhow::Result<Vec<u8>> {
     let after = diff.after.as_deref().unwrap_or_default();
     if is_binary(before) || is_binary(after) {
         if before != after {
-            text.extend(format!("Binary files a/{0} and b/{0} differ\n", document::path(path)).into_bytes());
+            let (old, new) = (prefixed("a", path), prefixed("b", path));
+            text.extend(format!("Binary files {old} and {new} differ\n").into_bytes());
         }
-        return Ok(painted(&text));
+        return Ok(shown(&text));
     }
     let old = side(diff.before.is_some(), "a", path);
     let new = side(diff.after.is_some(), "b", path);
@@ -87,7 +89,16 @@ fn render(diff: &FileDiff) -> anyhow::Result<Vec<u8>> {
         .unified_diff()
         .header(&old, &new)
         .to_writer(&mut text)?;
-    Ok(painted(&text))
+    Ok(shown(&text))
+}
+
+/// A person is shown what a terminal would obey; a program gets the bytes, which are a patch that applies.
+fn shown(text: &[u8]) -> Vec<u8> {
+    if output::is_terminal() {
+        painted(safe(&String::from_utf8_lossy(text)).as_bytes())
+    } else {
+        painted(text)
+    }
 }
 
 fn header(diff: &FileDiff) -> String {
