@@ -191,7 +191,6 @@ fn follow(
 ) -> Result<Vec<Operation>, Error> {
     let differences = git.difference(Some(tip), new)?;
     refuse_gitlinks(&differences)?;
-    refuse_gitmodules_links(&differences)?;
     let paths: Vec<RepoPath> = differences
         .iter()
         .map(|difference| difference.path.clone())
@@ -220,21 +219,6 @@ fn refuse_gitlinks(differences: &[TreeDifference]) -> Result<(), Error> {
         Some(difference) => Err(Error::Unchangeable {
             path: difference.path.clone(),
             reason: "it is a submodule".to_owned(),
-        }),
-    }
-}
-
-/// Git refuses to check these out, and the index takes none.
-fn refuse_gitmodules_links(differences: &[TreeDifference]) -> Result<(), Error> {
-    let is_link = |entry: &Option<TreeEntry>| entry.is_some_and(|entry| entry.mode == FileMode::Symlink);
-    match differences
-        .iter()
-        .find(|difference| is_link(&difference.after) && difference.path.has_gitmodules())
-    {
-        None => Ok(()),
-        Some(difference) => Err(Error::Unchangeable {
-            path: difference.path.clone(),
-            reason: "git refuses a symlink that stands for .gitmodules".to_owned(),
         }),
     }
 }

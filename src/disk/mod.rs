@@ -50,6 +50,19 @@ pub fn read_bounded(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Opens a file that a user named, to be read. What was a file a moment ago and has become a link, a pipe or a device is
+/// refused, and nothing is waited for.
+pub fn open_regular(path: &Path) -> io::Result<fs::File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no regular file any more"))
+    }
+}
+
 /// Writes a new file with exactly `bytes`; refuses when the name is taken. Not synced.
 pub fn write_new_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let file = OpenOptions::new()

@@ -192,7 +192,7 @@ fn is_reserved(component: &[u8]) -> bool {
 
 /// Lists the names that something would take `component` for, in lower case. NTFS drops trailing dots and spaces, opens
 /// the file itself for a stream of it, and has the backslash as a separator; HFS+, and ext4 where it folds case, do not
-/// see certain code points. Libgit2 compares the low byte of a code point alone, and would fail to write the index.
+/// see certain code points. Libgit2 compares the low byte of a code point alone, and would refuse to make the tree.
 fn aliases(component: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     component.split(|byte| *byte == b'\\').flat_map(|part| {
         let text = text_of(part);

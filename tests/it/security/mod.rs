@@ -5,8 +5,13 @@ mod bodies;
 mod fuzz;
 mod git_rules;
 mod grammar;
+mod names;
 
 use std::sync::LazyLock;
+
+use mirror::model::misleads;
+
+use crate::support::program::Finished;
 
 /// How many times longer than usual the tests of chance run: `MIRROR_SECURITY_ROUNDS=10 cargo test --test it security::`.
 /// Ten is what is run before a release; one is what is run at every change.
@@ -16,3 +21,12 @@ static ROUNDS: LazyLock<usize> = LazyLock::new(|| {
         rounds.parse().expect("MIRROR_SECURITY_ROUNDS is a number")
     })
 });
+
+/// Fails the test if a terminal would obey something of what was printed.
+#[track_caller]
+fn assert_shown(left: &Finished) {
+    for text in [left.stdout(), left.stderr()] {
+        let obeyed = text.chars().find(|c| misleads(*c) && !matches!(c, '\n' | '\t'));
+        assert_eq!(obeyed, None, "{left}");
+    }
+}
