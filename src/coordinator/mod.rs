@@ -68,12 +68,12 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::disk::contained::{self, Root};
 use crate::disk::lock::FileLock;
-use crate::git::Git;
+use crate::git::{self, Git};
 use crate::host::Host;
 use crate::model::{TaskId, TransactionId};
 use crate::store::{LeaseError, Store, Transaction};
 use crate::workspace::Layout;
-use crate::workspace::manifest::Manifest;
+use crate::workspace::manifest::{Manifest, RefUpdate};
 use crate::workspace::slots::Slots;
 
 /// One opened repository: what every verb works on.
@@ -148,11 +148,12 @@ impl Coordinator {
             .map_err(|error| Error::of_lease(error, task))
     }
 
-    /// Tells whether a manifest speaks of a working tree of this repository: the one that `.mirror` lies in, or one that is
-    /// linked to it.
+    /// Tells whether a manifest speaks of a ref, and of a working tree of this repository: the one that `.mirror` lies in, or
+    /// one that is linked to it.
     fn owns(&self, manifest: &Manifest) -> Result<bool, Error> {
         let (named, own) = (manifest.root.as_path(), self.layout.root());
-        if !named.is_absolute() {
+        let is_ref = |update: &RefUpdate| git::is_ref_name(&update.name);
+        if !named.is_absolute() || !manifest.reference.as_ref().is_none_or(is_ref) {
             return Ok(false);
         }
         let inode = |path| Ok::<_, Error>(contained::stat(path)?.map(|stat| (stat.dev, stat.ino)));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::{self, Config, Layer, Settings};
 use crate::coordinator::{Coordinator, Error, Observer, Recovered};
 use crate::disk;
-use crate::disk::contained::Root;
+use crate::disk::contained::{self, Root};
 use crate::git::Git;
 use crate::host::Host;
 use crate::model::shown;
@@ -42,8 +42,9 @@ impl Coordinator {
         if let Some(git) = &git {
             git.exclude(".mirror")?;
         }
+        let is_new = contained::stat(&layout.registry())?.is_none();
         let mut store = Store::create(&place(&layout), host)?;
-        layout.bind_registry(&store.identity()?)?;
+        layout.bind_registry(&store.identity()?, is_new)?;
         Ok(Initialised {
             root,
             directory: layout.directory().to_owned(),

@@ -44,10 +44,11 @@ impl Layout {
     pub fn create(root: &Path) -> Result<(Self, bool), WorkspaceError> {
         let layout = Self::at(root);
         refuse_network_disk(root)?;
-        if !disk::create_private_dir(&layout.directory)? {
+        let is_there = !disk::create_private_dir(&layout.directory)?;
+        layout.verify()?;
+        if is_there {
             layout.refuse_brought()?;
         }
-        layout.verify()?;
         // First: without it nobody could tell what was made here from what came with a checkout.
         layout.create_skeleton()?;
         let is_new = disk::read_if_there(&layout.format_file())?.is_none();
@@ -138,9 +139,9 @@ impl Layout {
         }
     }
 
-    /// Remembers the name of the registry that was made here, the first time; later it must have the same.
-    pub fn bind_registry(&self, identity: &str) -> Result<(), WorkspaceError> {
-        if contained::stat(&self.identity_file())?.is_none() {
+    /// Remembers the name of a registry that has just been made, or of the first one; any other must have the same.
+    pub fn bind_registry(&self, identity: &str, is_new: bool) -> Result<(), WorkspaceError> {
+        if is_new || contained::stat(&self.identity_file())?.is_none() {
             staged::persist(&self.identity_file(), identity.as_bytes(), 0o600)?;
         }
         self.refuse_other_registry(identity)

@@ -2,10 +2,13 @@
 //! `docs/security.md` says what is defended and names the tests that show it.
 
 mod bodies;
+mod foreign;
 mod fuzz;
 mod git_rules;
 mod grammar;
+mod manifests;
 mod names;
+mod settings;
 
 use std::sync::LazyLock;
 
