@@ -157,9 +157,11 @@ impl Report {
     }
 }
 
+/// Whatever lines a message quotes, none of them can pass for one of these: they are indented.
 fn labelled(label: &str, color: AnsiColor, text: &str) -> String {
+    let text = text.trim_end().replace('\n', "\n  ");
     let style = Style::new().bold().fg_color(Some(color.into()));
-    format!("{style}{label}:{style:#} {}\n", text::safe(text))
+    format!("{style}{label}:{style:#} {}\n", text::safe(&text))
 }
 
 /// The first cause that knows its kind decides. What nobody knows is the system's failure.

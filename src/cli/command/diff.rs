@@ -1,5 +1,7 @@
 //! `mirror diff`
 
+use std::io::Write as _;
+
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 use mirror::coordinator::FileDiff;
@@ -85,11 +87,27 @@ fn render(diff: &FileDiff) -> anyhow::Result<Vec<u8>> {
     }
     let old = side(diff.before.is_some(), "a", path);
     let new = side(diff.after.is_some(), "b", path);
-    TextDiff::from_lines(before, after)
-        .unified_diff()
-        .header(&old, &new)
-        .to_writer(&mut text)?;
+    // Lines as git has them: a carriage return alone ends none.
+    let (before, after): (Vec<_>, Vec<_>) = (lines(before).collect(), lines(after).collect());
+    let difference = TextDiff::from_slices(&before, &after);
+    for (number, hunk) in difference.unified_diff().iter_hunks().enumerate() {
+        if number == 0 {
+            writeln!(text, "--- {old}\n+++ {new}")?;
+        }
+        writeln!(text, "{}", hunk.header())?;
+        for change in hunk.iter_changes() {
+            write!(text, "{}", change.tag())?;
+            text.extend(change.value());
+            if !change.value().ends_with(b"\n") {
+                text.extend(b"\n\\ No newline at end of file\n");
+            }
+        }
+    }
     Ok(shown(&text))
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n')
 }
 
 /// A person is shown what a terminal would obey; a program gets the bytes, which are a patch that applies.

@@ -9,6 +9,8 @@ mod grammar;
 mod manifests;
 mod names;
 mod settings;
+mod swaps;
+mod terminal;
 
 use std::sync::LazyLock;
 
