@@ -6,6 +6,7 @@ mod foreign;
 mod fuzz;
 mod git_rules;
 mod grammar;
+mod limits;
 mod manifests;
 mod names;
 mod settings;
