@@ -101,7 +101,7 @@ impl Coordinator {
 fn configuration(layout: &Layout, settings: &Settings) -> Result<Config, Error> {
     let path = layout.config();
     let repository = match disk::read_bounded(&path, config::BYTES_MAX)? {
-        Some(text) => Layer::from_yaml(&shown(path).to_string(), &String::from_utf8_lossy(&text))?,
+        Some(text) => Layer::from_yaml(&shown(&path), &String::from_utf8_lossy(&text))?,
         None => Layer::default(),
     };
     Ok(settings.with_repository(repository)?)

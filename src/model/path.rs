@@ -236,7 +236,7 @@ fn is_ignored_by_hfs(c: char) -> bool {
     matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Unicode's Default_Ignorable_Code_Point, which contains what HFS+ ignores.
+/// Unicode's `Default_Ignorable_Code_Point`, which contains what HFS+ ignores.
 fn is_ignorable(c: char) -> bool {
     matches!(
         c,

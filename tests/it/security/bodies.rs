@@ -10,8 +10,11 @@ use mirror::workspace::manifest::Manifest;
 
 use super::git_rules::git_refuses;
 
+/// A reason, and whether a path gives it.
+type Beyond = (&'static str, fn(&[u8]) -> bool);
+
 /// What mirror refuses although git does not: each a reason, and what such a path has in it. Nothing else may be refused.
-const BEYOND_GIT: [(&str, fn(&[u8]) -> bool); 6] = [
+const BEYOND_GIT: [Beyond; 6] = [
     (
         "it is longer than 3072 bytes, which is near what Linux takes",
         |path| path.len() > 3072,

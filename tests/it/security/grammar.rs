@@ -249,7 +249,7 @@ impl Seed {
             let length = [250, 255, 256, 3072][self.below(4)] - self.below(4);
             let separate = self.below(2) == 0;
             while text.len() < length {
-                text.push(if separate && text.len() % 100 == 0 {
+                text.push(if separate && text.len().is_multiple_of(100) {
                     b'/'
                 } else {
                     b'x'

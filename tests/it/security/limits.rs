@@ -309,8 +309,7 @@ fn the_table_names_tests_that_exist() {
         let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
         for row in rows {
             let cell = row.trim_end_matches('|').rsplit('|').next().unwrap().trim();
-            let names: Vec<&str> = cell.split(", ").map(|name| name.trim_matches('`')).collect();
-            for name in names {
+            for name in cell.split(", ").map(|name| name.trim_matches('`')) {
                 assert!(exists(name), "{name} in {row}");
                 named += 1;
             }

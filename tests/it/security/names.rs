@@ -429,3 +429,37 @@ fn a_deep_and_a_wide_name_are_refused_before_they_cost_anything() {
     }
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
+
+#[test]
+fn a_repository_may_lie_in_a_directory_whose_name_is_no_text() {
+    let sandbox = Sandbox::repository();
+    let odd = sandbox.beside("odd");
+    let odd = std::path::PathBuf::from(std::ffi::OsString::from_iter([
+        odd.as_os_str(),
+        std::ffi::OsStr::from_bytes(b"\xff\n"),
+    ]));
+    sandbox.git([
+        "clone".as_ref(),
+        "-q".as_ref(),
+        sandbox.root().as_os_str(),
+        odd.as_os_str(),
+    ]);
+    let mirror = |arguments: &[&str]| {
+        let left = sandbox
+            .mirror_program()
+            .at(&odd)
+            .args(arguments)
+            .input("new\n")
+            .run();
+        super::assert_shown(&left);
+        left
+    };
+    mirror(&["init"]).succeeded();
+    mirror(&["begin", "-t", "t", "-w", "README"]).succeeded();
+    mirror(&["stage", "-t", "t", "README"]).succeeded();
+    mirror(&["commit", "-t", "t", "-m", "m", "--validate", "grep -q new README"]).succeeded();
+    assert_eq!(fs::read_to_string(odd.join("README")).unwrap(), "new\n");
+    // Nothing was written into a directory whose name only looks the same.
+    let beside: Vec<_> = fs::read_dir(odd.parent().unwrap()).unwrap().collect();
+    assert_eq!(beside.len(), 3, "{beside:?}");
+}

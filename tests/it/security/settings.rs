@@ -20,9 +20,8 @@ fn hostile() -> Vec<(&'static str, Vec<u8>)> {
         (
             "deep blocks",
             (0..2000)
-                .map(|depth| format!("{}a:\n", " ".repeat(depth)))
-                .collect::<String>()
-                .into_bytes(),
+                .flat_map(|depth| (" ".repeat(depth) + "a:\n").into_bytes())
+                .collect(),
         ),
         ("a bomb of anchors", bomb.into()),
         ("an anchor within itself", "git: &a {target: *a}".into()),

@@ -15,25 +15,46 @@ use crate::support::Sandbox;
 const SWAPS: usize = 100_000;
 
 /// How often mirror has worked through everything meanwhile, at least.
-const CYCLES: usize = 12;
+const CYCLES: usize = 18;
 
-/// Swaps names in a directory, a pair after the other, until told to stop.
-fn swap(directory: &File, pairs: &[[&str; 2]], stop: &AtomicBool, swaps: &AtomicUsize) {
+/// How many of its commits came through all the same, at least: refusing everything would prove nothing.
+const LANDED: usize = 3;
+
+/// How long the directory stands in its place between two swaps, in turns of an empty loop, from one cycle to the next: not
+/// at all, so that every step of mirror meets both, and long enough for most of a commit to come through.
+const CALM: [usize; 3] = [0, 2_000, 60_000];
+
+/// What the swappers and mirror know of each other.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    calm: AtomicUsize,
+    swaps: AtomicUsize,
+}
+
+/// Swaps names in a directory there and back again, a pair after the other, until told to stop.
+fn swap(directory: &File, pairs: &[[&str; 2]], shared: &Shared) {
     for [a, b] in pairs.iter().cycle() {
-        if stop.load(Ordering::Relaxed) {
-            return;
+        for _ in 0..2 {
+            // Mirror may have one of the names in its hands at this moment.
+            if renameat_with(directory, *a, directory, *b, RenameFlags::EXCHANGE).is_ok() {
+                shared.swaps.fetch_add(1, Ordering::Relaxed);
+            } else {
+                thread::yield_now();
+            }
         }
-        // Mirror may have one of the names in its hands at this moment.
-        if renameat_with(directory, *a, directory, *b, RenameFlags::EXCHANGE).is_ok() {
-            swaps.fetch_add(1, Ordering::Relaxed);
-        } else {
-            thread::yield_now();
+        for _ in 0..shared.calm.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+        if shared.stop.load(Ordering::Relaxed) {
+            return;
         }
     }
 }
 
-/// One task that writes, creates and deletes below what is being swapped, and ends in one of several ways.
-fn cycle(sandbox: &Sandbox, number: usize) {
+/// One task that writes, creates and deletes below what is being swapped, and ends in one of several ways. Answers whether it
+/// was committed.
+fn cycle(sandbox: &Sandbox, number: usize) -> bool {
     let mirror = |arguments: &[&str], fault: &str| {
         let program = sandbox
             .mirror_program()
@@ -53,15 +74,17 @@ fn cycle(sandbox: &Sandbox, number: usize) {
     tried(&["stage", "-t", "t", &format!("d/deep/er/new-{number}")], "");
     tried(&["stage", "-t", "t", "--delete", "d/gone"], "");
     tried(&["stage", "-t", "t", "--chmod", "+x", "d/deep/g"], "");
-    let message: &[&str] = if number % 2 == 0 { &["-m", "m"] } else { &[] };
-    let commit = [&["commit", "-t", "t"][..], message].concat();
-    match number % 4 {
-        0 | 1 => tried(&commit, ""),
-        2 => tried(&commit, "commit.decided=kill"),
-        _ => tried(&commit, "apply.place@2=kill"),
+    let message: &[&str] = if number.is_multiple_of(2) {
+        &["-m", "m"]
+    } else {
+        &[]
     };
+    let commit = [&["commit", "-t", "t"][..], message].concat();
+    let fault = ["", "", "commit.decided=kill", "apply.place@2=kill"][number / CALM.len() % 4];
+    let committed = tried(&commit, fault);
     tried(&["recover"], "");
     tried(&["rollback", "-t", "t"], "");
+    committed == Some(0)
 }
 
 #[test]
@@ -93,19 +116,22 @@ fn no_swapped_directory_lets_a_byte_out_or_in() {
         File::open(sandbox.root()).unwrap(),
         File::open(sandbox.path("d")).unwrap(),
     );
-    let (stop, swaps) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let cycles = thread::scope(|scope| {
-        let _stopped = Stop(&stop);
-        scope.spawn(|| swap(&root, &[["d", "link"]], &stop, &swaps));
-        scope.spawn(|| swap(&inner, &[["deep", "deep-link"], ["f", "f-link"]], &stop, &swaps));
-        let mut cycles = 0;
-        while cycles < CYCLES * *ROUNDS || swaps.load(Ordering::Relaxed) < SWAPS * *ROUNDS {
-            cycle(&sandbox, cycles);
+    let shared = Shared::default();
+    let (mut cycles, mut landed) = (0, 0);
+    thread::scope(|scope| {
+        let _stopped = Stop(&shared.stop);
+        scope.spawn(|| swap(&root, &[["d", "link"]], &shared));
+        scope.spawn(|| swap(&inner, &[["deep", "deep-link"], ["f", "f-link"]], &shared));
+        while cycles < CYCLES * *ROUNDS
+            || landed < LANDED * *ROUNDS
+            || shared.swaps.load(Ordering::Relaxed) < SWAPS * *ROUNDS
+        {
+            shared.calm.store(CALM[cycles % CALM.len()], Ordering::Relaxed);
+            landed += usize::from(cycle(&sandbox, cycles));
             cycles += 1;
         }
-        cycles
     });
-    let swaps = swaps.into_inner();
+    let swaps = shared.swaps.into_inner();
     assert_eq!(listing(), before, "after {cycles} cycles and {swaps} swaps");
     let leaked = sandbox.shell(
         "grep -rl SECRET . || true; git rev-list --all | while read c; do git grep -l SECRET $c || true; done",
@@ -127,7 +153,6 @@ fn no_swapped_directory_lets_a_byte_out_or_in() {
         .succeeded();
     sandbox.mirror(["commit", "-t", "last"]).succeeded();
     assert_eq!(sandbox.read("d/last"), "last\n");
-    println!("{cycles} cycles, {swaps} swaps");
 }
 
 /// Stops the swappers, also when an assertion fails.

@@ -49,6 +49,64 @@ fn run(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
     left
 }
 
+/// Commands that show, refuse or do something with hostile names.
+#[expect(clippy::too_many_lines, reason = "a list")]
+fn questions(name: &str, below: &str) -> Vec<Vec<String>> {
+    let questions: &[&[&str]] = &[
+        &["begin", "-t", "b", "-w", name],
+        &[
+            "begin", "-t", "b", "-w", name, "--wait", "10ms", "--reason", HOSTILE,
+        ],
+        &["check", name],
+        &["check", "-t", "b", name],
+        &["who", name, below, "."],
+        &["status"],
+        &["history", "--all"],
+        &["show", "-t", "a"],
+        &["stage", "-t", "a", below, "--symlink", "f"],
+        &["stage", "-t", "a", name, "--symlink", "/\u{1b}[31m"],
+        &["stage", "-t", "a", name, "--from", HOSTILE],
+        &["stage", "-t", "a", name, "--from", name],
+        &["stage", "-t", "a", "--move", "f", &format!("{name}2")],
+        &["diff", "-t", "a"],
+        &["diff", "-t", "a", "--color", "never"],
+        &["show", "-t", "a"],
+        &["unstage", "-t", "a", name],
+        &["lock", "-t", "a", "-w", &format!("[{HOSTILE}")],
+        &["lock", "-t", "a", "-w", &format!("{HOSTILE}*")],
+        &["lock", "-t", "a", "-w", &format!("/{HOSTILE}")],
+        &["begin", "-t", HOSTILE],
+        &["begin", "-t", "c", "--service", HOSTILE],
+        &["begin", "-t", "c", "--branch", "--into", HOSTILE],
+        &["begin", "-t", "c", "--lease", HOSTILE],
+        &["begin", "-t", "c", HOSTILE],
+        &[HOSTILE],
+        &["status", &format!("--{HOSTILE}")],
+        &["-C", HOSTILE, "status"],
+        &["--store", HOSTILE, "status"],
+        &["renew", "-t", "a"],
+        &[
+            "commit",
+            "-t",
+            "a",
+            "-m",
+            HOSTILE,
+            "--validate",
+            "printf '\\033[31m\\007'; exit 3",
+        ],
+        &["unlock", "--force", "--reason", HOSTILE, name],
+        &["commit", "-t", "a", "-m", HOSTILE],
+        &["rollback", "-t", "a"],
+        &["cleanup", "--force"],
+        &["recover"],
+        &["doctor"],
+        &["history", "--all"],
+        &["status"],
+    ];
+    let owned = |words: &&[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    questions.iter().map(owned).collect()
+}
+
 #[test]
 fn whatever_is_shown_of_names_and_reasons_is_shown_and_not_obeyed() {
     let sandbox = Sandbox::with_files(&[("f", "one\n"), ("d/g", "two\n")]);
@@ -77,58 +135,9 @@ fn whatever_is_shown_of_names_and_reasons_is_shown_and_not_obeyed() {
         ],
     );
     run(&sandbox, &["lock", "-t", "a", "-w", &format!("{name}2")]);
-    for asked in [
-        &["begin", "-t", "b", "-w", &name][..],
-        &[
-            "begin", "-t", "b", "-w", &name, "--wait", "10ms", "--reason", HOSTILE,
-        ],
-        &["check", &name],
-        &["check", "-t", "b", &name],
-        &["who", &name, &below, "."],
-        &["status"],
-        &["history", "--all"],
-        &["show", "-t", "a"],
-        &["stage", "-t", "a", &below, "--symlink", "f"],
-        &["stage", "-t", "a", &name, "--symlink", "/\u{1b}[31m"],
-        &["stage", "-t", "a", &name, "--from", HOSTILE],
-        &["stage", "-t", "a", &name, "--from", &name],
-        &["stage", "-t", "a", "--move", "f", &format!("{name}2")],
-        &["diff", "-t", "a"],
-        &["diff", "-t", "a", "--color", "never"],
-        &["show", "-t", "a"],
-        &["unstage", "-t", "a", &name],
-        &["lock", "-t", "a", "-w", &format!("[{HOSTILE}")],
-        &["lock", "-t", "a", "-w", &format!("{HOSTILE}*")],
-        &["lock", "-t", "a", "-w", &format!("/{HOSTILE}")],
-        &["begin", "-t", HOSTILE],
-        &["begin", "-t", "c", "--service", HOSTILE],
-        &["begin", "-t", "c", "--branch", "--into", HOSTILE],
-        &["begin", "-t", "c", "--lease", HOSTILE],
-        &["begin", "-t", "c", HOSTILE],
-        &[HOSTILE],
-        &["status", &format!("--{HOSTILE}")],
-        &["-C", HOSTILE, "status"],
-        &["--store", HOSTILE, "status"],
-        &["renew", "-t", "a"],
-        &[
-            "commit",
-            "-t",
-            "a",
-            "-m",
-            HOSTILE,
-            "--validate",
-            "printf '\\033[31m\\007'; exit 3",
-        ],
-        &["unlock", "--force", "--reason", HOSTILE, &name],
-        &["commit", "-t", "a", "-m", HOSTILE],
-        &["rollback", "-t", "a"],
-        &["cleanup", "--force"],
-        &["recover"],
-        &["doctor"],
-        &["history", "--all"],
-        &["status"],
-    ] {
-        run(&sandbox, asked);
+    for asked in questions(&name, &below) {
+        let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+        run(&sandbox, &asked);
     }
     // The log is made of JSON lines alone.
     let log = sandbox.mirror(["log"]).succeeded();
