@@ -50,7 +50,6 @@ fn run(sandbox: &Sandbox, arguments: &[&str]) -> Finished {
 }
 
 /// Commands that show, refuse or do something with hostile names.
-#[expect(clippy::too_many_lines, reason = "a list")]
 fn questions(name: &str, below: &str) -> Vec<Vec<String>> {
     let questions: &[&[&str]] = &[
         &["begin", "-t", "b", "-w", name],
