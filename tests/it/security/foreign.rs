@@ -183,6 +183,7 @@ fn a_registry_that_a_checkout_replaced_is_refused() {
     sandbox.git(["checkout", "--quiet", "hostile"]);
     let left = sandbox.mirror(["status"]);
     assert_ne!(left.code(), Some(0), "{left}");
+    assert!(left.stderr().contains("its registry was replaced"), "{left}");
     assert!(left.stderr().contains("Hint: "), "{left}");
     sandbox.mirror(["recover"]);
     assert!(sandbox.beside("victim/precious").exists());
