@@ -223,7 +223,7 @@ impl Store {
         Ok(answer)
     }
 
-    /// Returns a name that no other store has, given to it when it was made.
+    /// Returns the name that tells this store from any other that could be put in its place. It got it when it was made.
     pub fn identity(&mut self) -> Result<String, StoreError> {
         self.parts.identity()
     }
