@@ -35,6 +35,9 @@ pub const KEYS: [&str; 10] = [
     "history.keep_days",
 ];
 
+/// The largest file of settings that is read: far above what every key with a comment needs.
+pub const BYTES_MAX: u64 = 1 << 20;
+
 /// The only store that this version knows.
 const SQLITE: &str = "sqlite";
 

@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::time::{ClockId, clock_gettime};
 use uuid::Uuid;
 
-use crate::model::{BootId, Kind, Now, Owner, Process, Verdict, WallTime};
+use crate::model::{BootId, Kind, Now, Owner, Process, Verdict, WallTime, shown};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const PID_NAMESPACE: &str = "/proc/self/ns/pid";
@@ -66,7 +66,7 @@ pub enum HostError {
         pid: u32,
     },
     /// `/proc` is not what it should be.
-    #[error("Failed reading {}", path.display())]
+    #[error("Failed reading {}", shown(path))]
     Proc {
         /// Which file.
         path: PathBuf,

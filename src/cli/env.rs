@@ -12,15 +12,16 @@
 //! Builds with fault points also know `MIRROR_FAULT` and `MIRROR_TEST_BOOT_ID`.
 #![expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
 
+use std::env;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::{env, fs};
 
 use anyhow::Context as _;
-use mirror::config::Layer;
+use mirror::config::{BYTES_MAX, Layer};
 use mirror::coordinator::Error;
+use mirror::disk;
 #[cfg(any(debug_assertions, feature = "fault-points"))]
 use mirror::disk::fault;
 use mirror::host::{Host, System};
@@ -81,12 +82,14 @@ pub(crate) fn user_configuration() -> anyhow::Result<Layer> {
         return Ok(Layer::default());
     };
     let path = base.join("mirror").join("config.yaml");
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Layer::from_yaml(&path.display().to_string(), &text)?),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(Layer::default())
+    match disk::read_bounded(&path, BYTES_MAX) {
+        Ok(Some(text)) => {
+            let text = String::from_utf8_lossy(&text);
+            Ok(Layer::from_yaml(&path.display().to_string(), &text)?)
         }
-        Err(source) => Err(Error::Input { path, source }.into()),
+        Ok(None) => Ok(Layer::default()),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(Layer::default()),
+        Err(error) => Err(Error::from(error).into()),
     }
 }
 

@@ -127,7 +127,7 @@ impl Report {
     fn text(&self) -> String {
         let mut text = labelled("Error", AnsiColor::Red, &self.message);
         for conflict in &self.conflicts {
-            let _ = writeln!(text, "  {}", text::holder(conflict));
+            let _ = writeln!(text, "  {}", text::safe(&text::holder(conflict)));
         }
         for cause in &self.causes {
             text += &labelled("Caused by", AnsiColor::Red, cause);
@@ -153,13 +153,15 @@ impl Report {
             },
         };
         let text = serde_json::to_string(&document).expect("BUG: a document of texts is always JSON");
-        text + "\n"
+        text::safe_json(&text) + "\n"
     }
 }
 
+/// Whatever lines a message quotes, none of them can pass for one of these: they are indented.
 fn labelled(label: &str, color: AnsiColor, text: &str) -> String {
+    let text = text.trim_end().replace('\n', "\n  ");
     let style = Style::new().bold().fg_color(Some(color.into()));
-    format!("{style}{label}:{style:#} {text}\n")
+    format!("{style}{label}:{style:#} {}\n", text::safe(&text))
 }
 
 /// The first cause that knows its kind decides. What nobody knows is the system's failure.

@@ -3,7 +3,7 @@
 use mirror::config::ConfigError;
 use mirror::coordinator::Error;
 use mirror::git::GitError;
-use mirror::model::{Conflict, RepoPath};
+use mirror::model::{Conflict, RepoPath, shown};
 use mirror::store::StoreError;
 use mirror::workspace::WorkspaceError;
 
@@ -46,7 +46,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         },
         Error::GitBusy { path } => format!(
             "Try again; if no git command is running, one has crashed: remove {}",
-            path.display()
+            shown(path)
         ),
         Error::OperationInProgress { operation } => {
             format!("Finish it, or give it up with `git {operation} --abort`")
@@ -54,7 +54,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Unmerged { .. } => "Resolve them and `git add` them".to_owned(),
         Error::TargetMoved { .. } | Error::Undetermined { .. } => "Run the same command again".to_owned(),
         Error::TargetElsewhere { path, .. } => {
-            format!("Run the command there: `mirror -C {} …`", path.display())
+            format!("Run the command there: `mirror -C {} …`", shown(path))
         }
         Error::UnknownBranch { .. } => "Run `git branch` to see all branches".to_owned(),
         Error::NeedsGit { .. } => "Run `git init` first, or leave that option out".to_owned(),
@@ -62,7 +62,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Pending { .. } => {
             "Mend the cause and run `mirror recover`: until then the locks are kept".to_owned()
         }
-        Error::Outside { root, .. } => format!("Name a path below {}", root.display()),
+        Error::Outside { root, .. } => format!("Name a path below {}", shown(root)),
         Error::NoMatch { .. } => {
             "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
         }
@@ -98,7 +98,7 @@ fn of_git(error: &GitError) -> Option<String> {
             };
             Some(format!(
                 "Run `git config --global --add safe.directory {}` if you trust it",
-                root.unwrap_or(path).display()
+                shown(root.unwrap_or(path))
             ))
         }
         GitError::NoIdentity => Some(
@@ -127,7 +127,15 @@ fn of_workspace(error: &WorkspaceError) -> Option<String> {
         }
         WorkspaceError::Incomplete { .. } => Some("Run `mirror init` to complete it".to_owned()),
         WorkspaceError::Format { .. } => Some("Use a newer version of mirror".to_owned()),
-        WorkspaceError::Foreign { .. } | WorkspaceError::Disk(_) => None,
+        WorkspaceError::Shared { path } => Some(format!(
+            "See what others may have left in it, then `chmod 700 {}`",
+            shown(path)
+        )),
+        WorkspaceError::Foreign { path, .. } => Some(format!(
+            "Look at it; if it is not yours, move it away and run `mirror init`: mv {path} {path}.away",
+            path = shown(path)
+        )),
+        WorkspaceError::Disk(_) => None,
     }
 }
 

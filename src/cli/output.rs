@@ -12,6 +12,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::Serialize;
 
+use super::text::{safe, safe_json};
+
 /// Where and in which form a command answers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -61,7 +63,7 @@ impl Output {
     /// Says something on standard error that is not the answer.
     pub(crate) fn notice(self, text: &str) {
         if !self.quiet && !self.json {
-            complain(&format!("{text}\n"));
+            complain(&format!("{}\n", safe(text)));
         }
     }
 
@@ -73,14 +75,13 @@ impl Output {
 
 /// Prints `document` as JSON on a line of its own.
 pub(crate) fn line(document: &impl Serialize) -> anyhow::Result<()> {
-    let mut line = serde_json::to_vec(document)?;
-    line.push(b'\n');
-    print(&line)
+    let line = safe_json(&serde_json::to_string(document)?) + "\n";
+    print(line.as_bytes())
 }
 
-/// Prints text as it stands, apart from colours that nobody would see.
+/// Prints text for people. Whatever names, reasons and messages are in it, the terminal obeys none of them.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
-    print(text.as_bytes())
+    print(safe(text).as_bytes())
 }
 
 /// Prints bytes exactly as they are.
@@ -100,7 +101,7 @@ pub(crate) fn is_terminal() -> bool {
 
 /// Clears the terminal and shows `text` from its top.
 pub(crate) fn redraw(text: &str) -> anyhow::Result<()> {
-    print(format!("\x1b[H\x1b[2J{text}").as_bytes())
+    print(format!("\x1b[H\x1b[2J{}", safe(text)).as_bytes())
 }
 
 /// Waits, unless the reader of the output goes away meanwhile.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use mirror::model::{Change, Conflict, Entry, ObjectId};
+use mirror::model::{Change, Conflict, Entry, ObjectId, misleads};
 use mirror::store::{Task, Transaction};
 
 use super::document::short_branch;
@@ -105,16 +105,40 @@ fn change(change: &Change) -> String {
     }
 }
 
-/// Makes text of others safe for a terminal: control characters are shown, not obeyed.
+/// Makes text of others safe for a terminal and keeps it on one line: what a terminal would obey is shown.
 pub(crate) fn plain(text: &str) -> String {
-    let shown = text.chars().map(|letter| {
-        if letter.is_control() {
-            letter.escape_default().to_string()
+    escaped(text, misleads)
+}
+
+/// Makes text of several lines safe for a terminal.
+pub(crate) fn safe(text: &str) -> String {
+    escaped(text, |c| misleads(c) && !matches!(c, '\n' | '\t'))
+}
+
+/// Makes JSON safe for a terminal without changing what it says: outside of strings it holds no such character.
+pub(crate) fn safe_json(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if misleads(c) {
+            // All of them are in the first plane, so that one unit names them.
+            let _ = write!(safe, "\\u{:04x}", u32::from(c));
         } else {
-            letter.to_string()
+            safe.push(c);
         }
-    });
-    shown.collect()
+    }
+    safe
+}
+
+fn escaped(text: &str, is_obeyed: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_obeyed(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -127,5 +151,7 @@ mod tests {
         assert_eq!(counted(1, "lock"), "1 lock");
         assert_eq!(counted(2, "branch"), "2 branches");
         assert_eq!(plain("a\u{1b}[31m\nb é"), "a\\u{1b}[31m\\nb é");
+        assert_eq!(safe("a\u{9b}\n\tb\u{202e}"), "a\\u{9b}\n\tb\\u{202e}");
+        assert_eq!(safe_json("\"a\u{7f}b\u{2066}\""), "\"a\\u007fb\\u2066\"");
     }
 }

@@ -1,18 +1,31 @@
 //! Tells the user's own work from what git has recorded, for exactly the paths that a commit would write.
 
-use crate::coordinator::Error;
 use crate::coordinator::look::Seen;
+use crate::coordinator::{Coordinator, Error, recover};
 use crate::git::{Git, IndexView, Source};
 use crate::model::{Entry, RepoPath, TreeEntry};
+use crate::workspace::manifest::Operation;
 
-/// Refuses when a path has staged, uncommitted or untracked work of the user: anything but what the tip records.
+/// Refuses when a path has staged, uncommitted or untracked work of the user: anything but what the tip records. Answers
+/// what the index has for each path.
+///
+/// That is what the tip records, but for one case. Git reads the index before it locks it: a commit of the user's that
+/// began before one of ours writes back the entries that ours has replaced. Nobody staged those.
 pub(super) fn refuse_user_changes(
+    coordinator: &Coordinator,
     git: &Git,
     seen: &[Seen],
     recorded: &[Option<TreeEntry>],
-) -> Result<(), Error> {
+) -> Result<Vec<Option<TreeEntry>>, Error> {
     let index = git.index()?;
-    refuse_staged(&index, seen.iter().map(|seen| &seen.path), recorded)?;
+    let mut indexed = recorded.to_vec();
+    for (seen, entry) in seen.iter().zip(&mut indexed) {
+        let has = index.entry(&seen.path);
+        if has != *entry && was_replaced_by_us(coordinator, &seen.path, has)? {
+            *entry = has;
+        }
+    }
+    refuse_staged(&index, seen.iter().map(|seen| &seen.path), &indexed)?;
     let mut questionable = Vec::new();
     let (mut changed, mut untracked) = (Vec::new(), Vec::new());
     for (seen, recorded) in seen.iter().zip(recorded) {
@@ -50,7 +63,27 @@ pub(super) fn refuse_user_changes(
             paths: untracked,
         });
     }
-    Ok(())
+    Ok(indexed)
+}
+
+/// Tells whether a commit of ours, of those whose records are still kept, has replaced this entry.
+fn was_replaced_by_us(
+    coordinator: &Coordinator,
+    path: &RepoPath,
+    entry: Option<TreeEntry>,
+) -> Result<bool, Error> {
+    for transaction in coordinator.layout.transaction_ids()? {
+        let Some((manifest, _)) = recover::read_manifest(coordinator, transaction)? else {
+            continue;
+        };
+        let replaces = |operation: &Operation| {
+            operation.path == *path && operation.before == entry && operation.after != entry
+        };
+        if manifest.operations.iter().any(replaces) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Refuses when the index says something else than the tip about one of the paths, or has conflicts.

@@ -3,11 +3,10 @@
 //! Nothing that somebody made is destroyed: what a task has staged stays, a branch stays for as long as its work is in no
 //! other branch, and the slots of a done transaction are searched for foreign bytes once more before they go.
 
-use crate::coordinator::{Coordinator, Error, settle};
+use crate::coordinator::{Coordinator, Error, recover, settle};
 use crate::disk::{self, contained, lock::FileLock};
 use crate::model::{RepoPath, TaskId, TransactionId, TransactionState, Verdict};
 use crate::store::{Release, Standing, Transaction};
-use crate::workspace::manifest::Manifest;
 
 /// How long the displaced objects of a done transaction are kept unless the user says otherwise, in milliseconds. A program
 /// that still has a displaced file open may write to it for a while; its bytes are found when the directory goes.
@@ -137,11 +136,10 @@ fn directories(
             continue;
         };
         if !dry_run {
-            if let Some(bytes) = disk::read_if_there(&directory.manifest())?
-                && row
-                    .as_ref()
-                    .is_some_and(|row| row.state == TransactionState::Done)
-                && let Ok(manifest) = Manifest::decode(&bytes)
+            if row
+                .as_ref()
+                .is_some_and(|row| row.state == TransactionState::Done)
+                && let Some((manifest, _)) = recover::read_manifest(coordinator, id)?
             {
                 cleaned
                     .quarantined

@@ -5,7 +5,7 @@ use crate::coordinator::{Coordinator, Error, Observer};
 use crate::disk;
 use crate::disk::{contained, hash};
 use crate::git::Git;
-use crate::model::{Entry, TransactionState};
+use crate::model::{Entry, TransactionState, shown};
 use crate::store::{Standing, Transaction};
 use crate::workspace::manifest::{Manifest, Slot};
 use crate::workspace::present;
@@ -147,7 +147,7 @@ impl Coordinator {
             findings.push(Finding::wrong(
                 "transactions",
                 message,
-                format!("look at {}", path.display()),
+                format!("look at {}", shown(&path)),
             ));
         }
         Ok(())
@@ -221,7 +221,7 @@ impl Coordinator {
             );
             let hint = format!(
                 "look at {}, then remove what you do not need",
-                self.layout.quarantines().display()
+                shown(self.layout.quarantines())
             );
             findings.push(Finding::wrong("directory", message, hint));
         }
@@ -239,11 +239,11 @@ fn stale_index_lock(git: &Git, now_ms: i64, findings: &mut Vec<Finding>) -> Resu
     if age_ns > STALE_NS {
         let message = format!(
             "{} is {} seconds old (inode {})",
-            path.display(),
+            shown(&path),
             age_ns / 1_000_000_000,
             stat.ino
         );
-        let hint = format!("if no git command is running: rm {}", path.display());
+        let hint = format!("if no git command is running: rm {}", shown(&path));
         findings.push(Finding::wrong("git-locks", message, hint));
     }
     Ok(())

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::coordinator::Error;
 use crate::coordinator::ground::Ground;
+use crate::git::Git;
 use crate::model::{Change, Entry, RepoPath};
 use crate::workspace::slots::Slots;
 use crate::workspace::staging;
@@ -83,6 +84,12 @@ impl<'a> Draft<'a> {
 
     /// Writes a symlink aside.
     pub(super) fn put_symlink(&mut self, path: &RepoPath, text: &[u8]) -> Result<(), Error> {
+        if path.has_gitmodules() {
+            return Err(Error::Unchangeable {
+                path: path.clone(),
+                reason: "git refuses a symlink that stands for .gitmodules".to_owned(),
+            });
+        }
         let slot = self.claim(path)?;
         let entry = staging::write_symlink(self.ground.slots, slot, text)?;
         self.wish(path, slot, Some(entry));
@@ -156,6 +163,9 @@ impl<'a> Draft<'a> {
             after.insert(path.clone(), change);
         }
         refuse_overlap(&after)?;
+        if self.ground.git.is_some_and(Git::ignore_case) {
+            refuse_same_folded(&after)?;
+        }
         self.is_finished = true;
         Ok(Edit::between(
             &self.ground.staged,
@@ -270,6 +280,20 @@ fn refuse_overlap(changes: &BTreeMap<RepoPath, Change>) -> Result<(), Error> {
             return Err(Error::Unchangeable {
                 path: path.clone(),
                 reason: format!("{above} is staged as a file"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses two files whose names are one name where case does not count: the second would be put over the first.
+fn refuse_same_folded(changes: &BTreeMap<RepoPath, Change>) -> Result<(), Error> {
+    let mut seen: BTreeMap<RepoPath, &RepoPath> = BTreeMap::new();
+    for change in changes.values().filter(|change| change.post.is_some()) {
+        if let Some(other) = seen.insert(change.path.folded(), &change.path) {
+            return Err(Error::Unchangeable {
+                path: change.path.clone(),
+                reason: format!("{other} is staged, and core.ignorecase makes them one name"),
             });
         }
     }

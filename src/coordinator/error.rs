@@ -12,7 +12,9 @@ use crate::disk::DiskError;
 use crate::git::hooks::HookError;
 use crate::git::{GitError, MergeConflict};
 use crate::host::HostError;
-use crate::model::{Conflict, Kind, ObjectId, PathError, RepoPath, ResourceError, TaskId, TransactionId};
+use crate::model::{
+    Conflict, Kind, ObjectId, PathError, RepoPath, ResourceError, TaskId, TransactionId, shown,
+};
 use crate::store::StoreError;
 use crate::workspace::WorkspaceError;
 
@@ -20,7 +22,7 @@ use crate::workspace::WorkspaceError;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no `.mirror` here or above.
-    #[error("No .mirror directory here or in any directory above {}", at.display())]
+    #[error("No .mirror directory here or in any directory above {}", shown(at))]
     NotInitialised {
         /// Where the search began.
         at: PathBuf,
@@ -116,7 +118,7 @@ pub enum Error {
         conflicts: Vec<MergeConflict>,
     },
     /// Git's own lock file is held by somebody else.
-    #[error("Another git process holds {}", path.display())]
+    #[error("Another git process holds {}", shown(path))]
     GitBusy {
         /// The lock file.
         path: PathBuf,
@@ -140,7 +142,7 @@ pub enum Error {
         target: String,
     },
     /// The target is checked out in another working tree.
-    #[error("{target} is checked out in {}", path.display())]
+    #[error("{target} is checked out in {}", shown(path))]
     TargetElsewhere {
         /// The target.
         target: String,
@@ -206,7 +208,7 @@ pub enum Error {
         reason: String,
     },
     /// Not enough room on the disk.
-    #[error("Not enough space in {}: {needed} bytes needed, {available} free", at.display())]
+    #[error("Not enough space in {}: {needed} bytes needed, {available} free", shown(at))]
     Space {
         /// Where.
         at: PathBuf,
@@ -230,7 +232,7 @@ pub enum Error {
         reason: String,
     },
     /// A path that leads outside the working tree.
-    #[error("{} is outside the repository {}", path.display(), root.display())]
+    #[error("{} is outside the repository {}", shown(path), shown(root))]
     Outside {
         /// The path as it was typed.
         path: PathBuf,
@@ -261,7 +263,7 @@ pub enum Error {
     #[error(transparent)]
     Resource(#[from] ResourceError),
     /// A file that the user named could not be read.
-    #[error("Failed to read {}", path.display())]
+    #[error("Failed to read {}", shown(path))]
     Input {
         /// The file.
         path: PathBuf,

@@ -202,9 +202,12 @@ fn follow(
         .map(|difference| difference.path.clone());
     let seen = look::look(&coordinator.root, &paths, &deleted.collect())?;
     let recorded: Vec<Option<TreeEntry>> = differences.iter().map(|difference| difference.before).collect();
-    clean::refuse_user_changes(git, &seen, &recorded)?;
+    let indexed = clean::refuse_user_changes(coordinator, git, &seen, &recorded)?;
 
     let mut operations = with_slots(git, order, edits, &differences, &seen)?;
+    for (operation, indexed) in operations.iter_mut().zip(indexed) {
+        operation.before = indexed;
+    }
     check_out(git, order, &mut operations)?;
     fit::metadata(&order.slots, &coordinator.root, &mut operations, &seen)?;
     Ok(operations)

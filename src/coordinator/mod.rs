@@ -67,14 +67,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::disk::contained::Root;
+use crate::disk::contained::{self, Root};
 use crate::disk::lock::FileLock;
-use crate::git::Git;
+use crate::git::{self, Git};
 use crate::host::Host;
 use crate::model::{TaskId, TransactionId};
 use crate::store::{LeaseError, Store, Transaction};
 use crate::workspace::Layout;
-use crate::workspace::manifest::Manifest;
+use crate::workspace::manifest::{Manifest, RefUpdate};
 use crate::workspace::slots::Slots;
 
 /// One opened repository: what every verb works on.
@@ -147,6 +147,26 @@ impl Coordinator {
         self.store
             .renew(task)
             .map_err(|error| Error::of_lease(error, task))
+    }
+
+    /// Tells whether a manifest speaks of a ref, and of a working tree of this repository: the one that `.mirror` lies in, or
+    /// one that is linked to it.
+    fn owns(&self, manifest: &Manifest) -> Result<bool, Error> {
+        let (named, own) = (self.root_of(manifest), self.layout.root());
+        let is_ref = |update: &RefUpdate| git::is_ref_name(&update.name);
+        if !manifest.reference.as_ref().is_none_or(is_ref) {
+            return Ok(false);
+        }
+        let inode = |path| Ok::<_, Error>(contained::stat(path)?.map(|stat| (stat.dev, stat.ino)));
+        if inode(&named)? == inode(own)? {
+            return Ok(true);
+        }
+        if self.git.is_none() || contained::stat(&named.join(".git"))?.is_none() {
+            return Ok(false);
+        }
+        // An error is no answer: what cannot be read now may be ours.
+        let git = Git::open(&named)?;
+        Ok(git.is_some_and(|git| git.root() == named && git.main_root() == own))
     }
 
     /// Returns the git repository that a manifest's working tree belongs to, which need not be the one the current

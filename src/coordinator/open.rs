@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{Config, Layer, Settings};
+use crate::config::{self, Config, Layer, Settings};
 use crate::coordinator::{Coordinator, Error, Observer, Recovered};
 use crate::disk;
-use crate::disk::contained::Root;
+use crate::disk::contained::{self, Root};
 use crate::git::Git;
 use crate::host::Host;
+use crate::model::shown;
 use crate::store::{Place, Store};
 use crate::workspace::Layout;
 
@@ -41,7 +42,9 @@ impl Coordinator {
         if let Some(git) = &git {
             git.exclude(".mirror")?;
         }
-        Store::create(&place(&layout), host)?;
+        let is_new = contained::stat(&layout.registry())?.is_none();
+        let mut store = Store::create(&place(&layout), host)?;
+        layout.bind_registry(&store.identity()?, is_new)?;
         if created {
             layout.complete()?;
         }
@@ -61,6 +64,11 @@ impl Coordinator {
         host: Arc<dyn Host>,
         observer: &mut dyn Observer,
     ) -> Result<Self, Error> {
+        // A manifest names the working tree for whoever recovers, wherever that process stands.
+        let at = &at.canonicalize().map_err(|source| Error::Input {
+            path: at.to_owned(),
+            source,
+        })?;
         let git = Git::open(at)?;
         let (layout, root) = if let Some(git) = &git {
             (Layout::open(git.main_root())?, git.root().to_owned())
@@ -74,7 +82,8 @@ impl Coordinator {
         };
         let layout = layout.ok_or_else(|| Error::NotInitialised { at: at.to_owned() })?;
         let config = configuration(&layout, settings)?;
-        let store = Store::open(&place(&layout), Arc::clone(&host))?;
+        let mut store = Store::open(&place(&layout), Arc::clone(&host))?;
+        layout.refuse_other_registry(&store.identity()?)?;
         let root = Root::open(&root)?;
         let mut coordinator = Self {
             layout,
@@ -94,8 +103,8 @@ impl Coordinator {
 /// Reads the repository's own configuration, if it has one, and puts it among the others.
 fn configuration(layout: &Layout, settings: &Settings) -> Result<Config, Error> {
     let path = layout.config();
-    let repository = match disk::read_if_there(&path)? {
-        Some(text) => Layer::from_yaml(&path.display().to_string(), &String::from_utf8_lossy(&text))?,
+    let repository = match disk::read_bounded(&path, config::BYTES_MAX)? {
+        Some(text) => Layer::from_yaml(&shown(&path), &String::from_utf8_lossy(&text))?,
         None => Layer::default(),
     };
     Ok(settings.with_repository(repository)?)

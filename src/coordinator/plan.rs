@@ -144,7 +144,9 @@ pub(super) fn plan(coordinator: &Coordinator, order: Order) -> Result<Plan, Erro
     look::compare_bases(&order.task.id, &seen, &order.changes)?;
     let mut operations = operations(&order.changes, &seen);
     let landing = match (&order.message, &coordinator.git) {
-        (Some(message), Some(git)) => record::land(git, &order, &seen, &mut operations, message)?,
+        (Some(message), Some(git)) => {
+            record::land(coordinator, git, &order, &seen, &mut operations, message)?
+        }
         (Some(_), None) => {
             return Err(Error::NeedsGit {
                 what: "Recording a commit (-m)",

@@ -6,13 +6,15 @@
 //! the branch stay, and the task can commit again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::coordinator::commit::CommitRequest;
 use crate::coordinator::plan::{Landing, Order, Plan, plan};
 use crate::coordinator::validate::validate;
 use crate::coordinator::{Coordinator, Error, Observer, abandon, clean, git_lock, recover, task_branch};
 use crate::disk::lock::FileLock;
-use crate::disk::{self, fault, staged};
+use crate::disk::{self, contained, fault, staged};
+use crate::git::Head;
 use crate::model::{Digest, TaskId, Token};
 use crate::store::Attempt;
 use crate::workspace::TransactionDirectory;
@@ -25,6 +27,9 @@ const LOST_ROUNDS_MAX: usize = 3;
 
 /// How often it is made anew in all. Under the commit lock only git itself still moves the target.
 const ROUNDS_MAX: usize = 16;
+
+/// How long to wait for a git command that is between its two steps, each time.
+const PASSING_PAUSE: Duration = Duration::from_millis(20);
 
 /// A commit that only needs its decision: durable, locked, verified, invisible.
 #[must_use = "a prepared commit is decided or abandoned"]
@@ -63,7 +68,15 @@ pub(super) fn prepare(
         };
         let order = Order::read(coordinator, task, request.message.clone())?;
         let transaction = order.transaction.clone();
+        let moment = Moment::of(coordinator)?;
         let planned = plan(coordinator, order);
+        if matches!(planned, Err(Error::InTheWay { .. }))
+            && round < ROUNDS_MAX
+            && moment.is_passing(coordinator)?
+        {
+            std::thread::sleep(PASSING_PAUSE);
+            continue;
+        }
         if let Err(Error::MergeConflict { work: Some(work), .. }) = &planned {
             task_branch::keep_work(coordinator, &transaction, *work, early_lock, observer)?;
             return Err(planned
@@ -87,10 +100,43 @@ pub(super) fn prepare(
             Err(Error::TargetMoved { .. }) if round < ROUNDS_MAX => {
                 observer.notice("The target moved; planning the commit again.");
             }
+            Err(Error::InTheWay { .. }) if round < ROUNDS_MAX && moment.is_passing(coordinator)? => {}
             settled => return settled.map(|prepared| Preparation::Prepared(Box::new(prepared))),
         }
     }
     unreachable!("BUG: the loop above only ends by returning")
+}
+
+/// What git shows of a command of the user's that is under way. It moves the branch first and the index after, so in
+/// between the index looks as if the user had staged the opposite of what they have just committed.
+#[derive(PartialEq, Eq)]
+struct Moment {
+    head: Option<Head>,
+    index: Option<(u64, i128)>,
+    locked: bool,
+}
+
+impl Moment {
+    fn of(coordinator: &Coordinator) -> Result<Self, Error> {
+        let Some(git) = &coordinator.git else {
+            return Ok(Self {
+                head: None,
+                index: None,
+                locked: false,
+            });
+        };
+        Ok(Self {
+            head: Some(git.head()?),
+            index: contained::stat(&git.index_path())?.map(|stat| (stat.ino, stat.mtime_ns)),
+            locked: contained::stat(&git.index_lock_path())?.is_some(),
+        })
+    }
+
+    /// Tells whether git has gone on since, or is about to.
+    fn is_passing(&self, coordinator: &Coordinator) -> Result<bool, Error> {
+        let now = Self::of(coordinator)?;
+        Ok(now.locked || now != *self)
+    }
 }
 
 fn refuse_moved_target(coordinator: &Coordinator, landing: &Landing) -> Result<(), Error> {

@@ -3,10 +3,9 @@
 //! The index is not read into the commit: the new tree is the tip's tree with these paths replaced, so whatever else
 //! the user has staged, changed or left untracked stays where it is.
 
-use crate::coordinator::Error;
-use crate::coordinator::clean;
 use crate::coordinator::look::Seen;
 use crate::coordinator::plan::{Landing, Order, PlannedRef};
+use crate::coordinator::{Coordinator, Error, clean};
 use crate::git::{Git, Head, NewCommit, Source};
 use crate::model::{Change, Entry, RepoPath, TaskId, TransactionId, TreeEntry};
 use crate::workspace::manifest::{Operation, Slot};
@@ -14,6 +13,7 @@ use crate::workspace::slots::Slots;
 
 /// Makes the objects of the commit and tells how the branch and the index follow. `operations` learn what git records.
 pub(super) fn land(
+    coordinator: &Coordinator,
     git: &Git,
     order: &Order,
     seen: &[Seen],
@@ -26,12 +26,13 @@ pub(super) fn land(
     };
     let paths = order.paths();
     let recorded = git.entries(tip, &paths)?;
-    clean::refuse_user_changes(git, seen, &recorded)?;
+    let indexed = clean::refuse_user_changes(coordinator, git, seen, &recorded)?;
 
     let mut objects = git.objects(order.directory.pack())?;
     objects.learn(paths.iter())?;
     let mut edits: Vec<(RepoPath, Option<TreeEntry>)> = Vec::with_capacity(paths.len());
-    for ((change, operation), before) in order.changes.iter().zip(operations).zip(recorded) {
+    let before = recorded.into_iter().zip(indexed);
+    for ((change, operation), (recorded, indexed)) in order.changes.iter().zip(operations).zip(before) {
         let after = match change.post {
             Some(post) => Some(objects.blob(
                 &change.path,
@@ -40,8 +41,8 @@ pub(super) fn land(
             )?),
             None => None,
         };
-        (operation.before, operation.after) = (before, after);
-        if before != after {
+        (operation.before, operation.after) = (indexed, after);
+        if recorded != after {
             edits.push((change.path.clone(), after));
         }
     }

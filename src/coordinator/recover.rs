@@ -6,16 +6,15 @@
 //! two recoveries follow one another and the second finds nothing; it may be killed anywhere and run again.
 
 use std::mem;
-use std::path::Path;
 
 use crate::coordinator::carry_out::{carry_out, is_old_or_new};
 use crate::coordinator::{Coordinator, Error, Observer, abandon, settle, task_branch};
-use crate::disk::contained::Root;
+use crate::disk::contained::{self, FileKind, Root};
 use crate::disk::{self, fault, hash, staged};
 use crate::model::{Digest, EventKind, RepoPath, TransactionId, TransactionState};
 use crate::store::{NewEvent, Transaction};
 use crate::workspace::TransactionDirectory;
-use crate::workspace::manifest::Manifest;
+use crate::workspace::manifest::{BYTES_MAX, Manifest, ManifestError};
 
 /// What a recovery did.
 #[derive(Debug, Clone, Default)]
@@ -140,7 +139,7 @@ fn one(
     recovered: &mut Recovered,
 ) -> Result<(), Error> {
     let directory = coordinator.layout.transaction(&transaction.id);
-    let manifest = read_manifest(&directory.manifest())?;
+    let manifest = read_manifest(coordinator, transaction.id)?;
     match transaction.state {
         TransactionState::Open | TransactionState::Committing | TransactionState::Aborting => {
             undo(
@@ -241,8 +240,8 @@ fn retry_conflicts(coordinator: &mut Coordinator, recovered: &mut Recovered) -> 
             continue;
         }
         let directory = coordinator.layout.transaction(&transaction.id);
-        let manifest =
-            read_manifest(&directory.manifest())?.filter(|(_, digest)| Some(*digest) == transaction.manifest);
+        let manifest = read_manifest(coordinator, transaction.id)?
+            .filter(|(_, digest)| Some(*digest) == transaction.manifest);
         let Some((manifest, _)) = manifest else { continue };
         // A recovery that was killed may have left them.
         abandon::release_locks(coordinator, &manifest, &directory)?;
@@ -280,12 +279,28 @@ fn note(coordinator: &mut Coordinator, transaction: TransactionId, how: &str) ->
     })?)
 }
 
-/// Reads a manifest; one that is missing or does not hold together is none.
-fn read_manifest(path: &Path) -> Result<Option<(Manifest, Digest)>, Error> {
-    let Some(bytes) = disk::read_if_there(path)? else {
+/// Reads the manifest of a transaction. One that is missing, does not hold together, or speaks of another transaction or
+/// of a directory that is no working tree of this repository is none: whoever wrote it, it was not this commit.
+pub(super) fn read_manifest(
+    coordinator: &Coordinator,
+    transaction: TransactionId,
+) -> Result<Option<(Manifest, Digest)>, Error> {
+    let path = coordinator.layout.transaction(&transaction).manifest();
+    if contained::stat(&path)?.is_none_or(|stat| stat.kind != FileKind::File || stat.size > BYTES_MAX) {
+        return Ok(None);
+    }
+    let Some(bytes) = disk::read_bounded(&path, BYTES_MAX)? else {
         return Ok(None);
     };
-    Ok(Manifest::decode(&bytes)
-        .ok()
-        .map(|manifest| (manifest, hash::digest_of(&bytes))))
+    match Manifest::decode(&bytes) {
+        Ok(manifest) if manifest.transaction == transaction && coordinator.owns(&manifest)? => {
+            Ok(Some((manifest, hash::digest_of(&bytes))))
+        }
+        // A newer mirror is at work here: what it left it has to clear up itself.
+        Err(error @ ManifestError::Format(_)) => Err(Error::Stuck {
+            transaction: Some(transaction),
+            reason: error.to_string(),
+        }),
+        _ => Ok(None),
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::coordinator::{Coordinator, Error, abandon, task_branch};
+use crate::coordinator::{Coordinator, Error, abandon, recover, task_branch};
 use crate::disk::{self, contained, fault};
-use crate::model::{EventKind, RepoPath, TransactionState};
+use crate::model::{EventKind, RepoPath, TransactionState, shown};
 use crate::store::{NewEvent, Transaction};
 use crate::workspace::TransactionDirectory;
 use crate::workspace::manifest::Manifest;
@@ -27,7 +27,7 @@ pub(super) fn tidy(
             task: Some(manifest.task.clone()),
             transaction: Some(manifest.transaction),
             resource: Some(format!("file:{path}")),
-            reason: Some(format!("kept in {}", quarantine.display())),
+            reason: Some(format!("kept in {}", shown(&quarantine))),
             ..NewEvent::of(EventKind::ForeignWriteKept)
         })?;
     }
@@ -55,9 +55,7 @@ pub(super) fn roll_back(coordinator: &mut Coordinator, transaction: &Transaction
 /// staged objects and what was displaced, is kept in quarantine. Answers where.
 pub(super) fn give_up(coordinator: &mut Coordinator, transaction: &Transaction) -> Result<PathBuf, Error> {
     let directory = coordinator.layout.transaction(&transaction.id);
-    if let Some(bytes) = disk::read_if_there(&directory.manifest())?
-        && let Ok(manifest) = Manifest::decode(&bytes)
-    {
+    if let Some((manifest, _)) = recover::read_manifest(coordinator, transaction.id)? {
         abandon::release_locks(coordinator, &manifest, &directory)?;
     }
     let quarantine = coordinator.layout.quarantine(&transaction.id);

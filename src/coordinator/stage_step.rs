@@ -1,7 +1,6 @@
 //! One thing to stage: first looked at, without any effect, so that its paths are known; then, once they are locked,
 //! written aside.
 
-use std::fs::File;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -11,8 +10,9 @@ use crate::coordinator::ground::{Ground, Held};
 use crate::coordinator::stage_patch::{self, Scratch};
 use crate::coordinator::stage_tree;
 use crate::coordinator::{Coordinator, Error, Observer, StageWhat, resolve};
+use crate::disk;
 use crate::disk::contained::{FileKind, Root};
-use crate::model::RepoPath;
+use crate::model::{RepoPath, shown};
 
 /// One thing to stage, looked at.
 pub(super) enum Step {
@@ -154,7 +154,7 @@ fn file(path: RepoPath, from: &Path, executable: Option<bool>) -> Result<Step, E
 }
 
 fn unusable(from: &Path, what: &str) -> Error {
-    Error::Usage(format!("{} is {what}", from.display()))
+    Error::Usage(format!("{} is {what}", shown(from)))
 }
 
 fn delete(ground: &Ground, path: RepoPath) -> Result<Step, Error> {
@@ -241,7 +241,7 @@ pub(super) fn perform(
                 path: from.clone(),
                 source,
             };
-            let mut content = File::open(&from).map_err(fail)?;
+            let mut content = disk::open_regular(&from).map_err(fail)?;
             let executable = executable_or_held(ground, &path, executable)?;
             draft.put_file(&path, &mut content, executable, &from)
         }

@@ -1,11 +1,12 @@
 //! An error of the operating system together with what we were doing, and to which path.
 
+use crate::model::shown;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// A file verb that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("Failed {doing} {}", path.display())]
+#[error("Failed {doing} {}", shown(path))]
 pub struct DiskError {
     doing: &'static str,
     path: PathBuf,

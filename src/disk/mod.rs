@@ -20,7 +20,7 @@ pub mod walk;
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -32,6 +32,35 @@ pub type Result<T> = std::result::Result<T, DiskError>;
 /// Reads a whole file; `None` when there is none.
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
     if_there(fs::read(path), "reading", path)
+}
+
+/// Reads a file that somebody may have put there to exhaust us; `None` when there is none, an error when it is longer
+/// than `bytes_max`.
+pub fn read_bounded(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>> {
+    let fail = || DiskError::of("reading", path);
+    let Some(file) = if_there(fs::File::open(path), "reading", path)? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(fail())?;
+    if bytes.len() as u64 > bytes_max {
+        let reason = format!("it is longer than {bytes_max} bytes");
+        return Err(fail()(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
+    }
+    Ok(Some(bytes))
+}
+
+/// Opens a file that a user named, to be read. What was a file a moment ago and has become a link, a pipe or a device is
+/// refused, and nothing is waited for.
+pub fn open_regular(path: &Path) -> io::Result<fs::File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::other("it is no regular file any more"))
+    }
 }
 
 /// Writes a new file with exactly `bytes`; refuses when the name is taken. Not synced.

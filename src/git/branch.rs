@@ -2,6 +2,7 @@
 //!
 //! A task's branch is named after a uuid, so nobody else moves it; git may pack it, though.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::disk;
@@ -92,7 +93,10 @@ impl Git {
         index.push(".index");
         let index = PathBuf::from(index);
         disk::remove_file_if_there(&index)?;
-        let prefix = format!("--prefix={}/", into.display());
+        // As bytes: a directory above may have a name that is no text.
+        let mut prefix = OsString::from("--prefix=");
+        prefix.push(into);
+        prefix.push("/");
         for arguments in [["read-tree", &commit.to_string()], ["checkout-index", "--all"]] {
             let mut command = self.program();
             command.args(arguments).env("GIT_INDEX_FILE", &index);

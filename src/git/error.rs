@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::disk::DiskError;
-use crate::model::{Kind, RepoPath};
+use crate::model::{Kind, RepoPath, shown};
 
 /// Why something with git did not work.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +18,7 @@ pub enum GitError {
         hint: &'static str,
     },
     /// The repository belongs to somebody else.
-    #[error("The repository {} belongs to another user", path.display())]
+    #[error("The repository {} belongs to another user", shown(path))]
     Owner {
         /// Its directory.
         path: PathBuf,
@@ -63,7 +63,7 @@ pub enum GitError {
     #[error("The git program could not be started")]
     NoProgram(#[source] io::Error),
     /// A file of the working tree or of git could not be read.
-    #[error("Failed {doing} {}", path.display())]
+    #[error("Failed {doing} {}", shown(path))]
     Io {
         /// What we were doing.
         doing: &'static str,

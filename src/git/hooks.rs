@@ -18,7 +18,7 @@ use std::str::FromStr;
 use self::place::Place;
 use crate::disk::{self, DiskError};
 use crate::git::GitError;
-use crate::model::Kind;
+use crate::model::{Kind, shown};
 
 /// The hooks that mirror answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,7 +74,10 @@ pub struct HookReport {
 #[derive(Debug, thiserror::Error)]
 pub enum HookError {
     /// `core.hooksPath` is set for more than this repository.
-    #[error("core.hooksPath is {} for more than this repository ({scope}: {origin})", path.display())]
+    #[error(
+        "core.hooksPath is {} for more than this repository ({scope}: {origin})",
+        shown(path)
+    )]
     Shared {
         /// The directory.
         path: PathBuf,
@@ -84,31 +87,31 @@ pub enum HookError {
         origin: String,
     },
     /// The hooks' directory is something else.
-    #[error("{} is no directory, so git runs no hooks", path.display())]
+    #[error("{} is no directory, so git runs no hooks", shown(path))]
     NoDirectory {
         /// The path.
         path: PathBuf,
     },
     /// A hook is something else than a file.
-    #[error("{} is no file", path.display())]
+    #[error("{} is no file", shown(path))]
     NoFile {
         /// The path.
         path: PathBuf,
     },
     /// Our marker lines do not belong together.
-    #[error("The marker lines of mirror in {} are damaged", path.display())]
+    #[error("The marker lines of mirror in {} are damaged", shown(path))]
     Damaged {
         /// The hook.
         path: PathBuf,
     },
     /// There is a hook to be kept aside, and an earlier one is kept there.
-    #[error("{} holds another hook already", path.display())]
+    #[error("{} holds another hook already", shown(path))]
     Taken {
         /// Where.
         path: PathBuf,
     },
     /// Somebody wrote into a hook that is ours alone.
-    #[error("{} was edited; the hook that it calls is {}", path.display(), kept.display())]
+    #[error("{} was edited; the hook that it calls is {}", shown(path), shown(kept))]
     Edited {
         /// Ours.
         path: PathBuf,
@@ -204,15 +207,15 @@ impl HookError {
             Self::Shared { path, .. } => Some(format!(
                 "Give this repository hooks of its own with `git config --local core.hooksPath \
                  \"$(git rev-parse --git-common-dir)/hooks\"`, or call `mirror hook run NAME \"$@\"` in the hooks of {}",
-                path.display()
+                shown(path)
             )),
             Self::NoDirectory { .. } => Some("See `git config --show-origin core.hooksPath`".to_owned()),
-            Self::NoFile { path } => Some(format!("Move {} away", path.display())),
+            Self::NoFile { path } => Some(format!("Move {} away", shown(path))),
             Self::Damaged { .. } => {
                 Some("Take out what is left between the marker lines, and the lines themselves".to_owned())
             }
-            Self::Taken { path } => Some(format!("Move {} away, if nobody needs it", path.display())),
-            Self::Edited { kept, .. } => Some(format!("Move your lines to {}", kept.display())),
+            Self::Taken { path } => Some(format!("Move {} away, if nobody needs it", shown(path))),
+            Self::Edited { kept, .. } => Some(format!("Move your lines to {}", shown(kept))),
             Self::Git(_) | Self::Disk(_) => None,
         }
     }

@@ -124,7 +124,7 @@ impl IndexView {
 
     /// Tells whether the index's numbers prove, by git's own rules, that the file has not been written since.
     pub fn is_clean_stat(&self, path: &RepoPath, stat: &Stat) -> bool {
-        let Some(entry) = self.index.get_path(path.as_path(), 0) else {
+        let Some(entry) = exact(&self.index, path) else {
             return false;
         };
         // A file that was written in the same instant as the index proves nothing.
@@ -147,8 +147,19 @@ impl IndexView {
     }
 }
 
+/// Finds an entry by exactly this name: with `core.ignorecase` libgit2 answers with one that differs in case.
+fn exact(index: &Index, path: &RepoPath) -> Option<IndexEntry> {
+    let found = index.get_path(path.as_path(), 0)?;
+    if found.path == path.as_bytes() {
+        return Some(found);
+    }
+    index
+        .iter()
+        .find(|entry| entry.path == path.as_bytes() && entry.flags & STAGE_MASK == 0)
+}
+
 fn entry_of(index: &Index, path: &RepoPath) -> Option<TreeEntry> {
-    let entry = index.get_path(path.as_path(), 0)?;
+    let entry = exact(index, path)?;
     tree_entry(entry.mode.cast_signed(), entry.id)
 }
 

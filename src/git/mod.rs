@@ -36,7 +36,7 @@ pub use index::{IndexUpdate, IndexView};
 pub use inspect::TreeDifference;
 pub use merge::{Merge, MergeConflict};
 pub use objects::{NewCommit, Objects, Source};
-pub use reference::{Head, RefFile};
+pub use reference::{Head, RefFile, is_ref_name};
 pub use scratch::ScratchRepository;
 
 use crate::model::{FileMode, ObjectId, TreeEntry};

@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use crate::git::{Git, GitError, Result};
 
 /// What a hook or a user may have set and what would point git elsewhere.
-const REMOVED: [&str; 12] = [
+const REMOVED: [&str; 20] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -22,11 +22,19 @@ const REMOVED: [&str; 12] = [
     "GIT_QUARANTINE_PATH",
     "GIT_LITERAL_PATHSPECS",
     "GIT_GLOB_PATHSPECS",
+    "GIT_ICASE_PATHSPECS",
+    "GIT_NOGLOB_PATHSPECS",
     "GIT_EXTERNAL_DIFF",
+    "GIT_ATTR_SOURCE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE",
+    "GIT_SHALLOW_FILE",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_NO_REPLACE_OBJECTS",
 ];
 
 /// What every call sets.
-const SETTINGS: [&str; 14] = [
+const SETTINGS: [&str; 16] = [
     "--no-optional-locks",
     "--literal-pathspecs",
     "-c",
@@ -42,6 +50,9 @@ const SETTINGS: [&str; 14] = [
     // What it adds to the object store is complete before it has a name, as ours is.
     "-c",
     "core.fsync=committed",
+    // A directory of the working tree that looks like git's own is content, whatever settings it brings.
+    "-c",
+    "safe.bareRepository=explicit",
 ];
 
 /// Prepares `git` to run in `directory`.

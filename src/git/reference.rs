@@ -98,6 +98,10 @@ impl Git {
             name: name.to_owned(),
             reason: reason.to_owned(),
         };
+        // The name becomes part of a path: one with `..` in it would lead out of git's directory.
+        if !is_ref_name(name) {
+            return Err(refuse("it is no name of a ref"));
+        }
         let directory = if name == "HEAD" {
             self.git_dir()
         } else {
@@ -242,6 +246,11 @@ impl Git {
     pub fn require_identity(&self) -> Result<()> {
         self.author().and_then(|_| self.committer()).map(|_| ())
     }
+}
+
+/// Tells whether a text names a ref, so that it can become part of a path in git's directory.
+pub fn is_ref_name(name: &str) -> bool {
+    name == "HEAD" || name.starts_with("refs/") && git2::Reference::is_valid_name(name)
 }
 
 /// Removes a directory that holds nothing but directories; `false` when there is a file in it.

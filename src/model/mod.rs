@@ -25,7 +25,7 @@ pub use kind::Kind;
 pub use lock::{Conflict, Holder, Lock, LockSet, Mode, ParseTokenError, Token, conflict, overlap};
 pub use object::{FileMode, ObjectId, ParseObjectIdError, TreeEntry};
 pub use owner::{Owner, Process, Verdict};
-pub use path::{PathError, RepoPath};
+pub use path::{PathError, RepoPath, misleads, shown};
 pub use resource::{Below, Depth, Probe, Resource, ResourceError, ServiceName};
 pub use task::{IllegalStep, TransactionState};
 pub use time::{BootId, Now, WallTime};

@@ -3,7 +3,6 @@
 //! This is the lexical half of the defence. The other half is `disk::contained`, which opens every path below the
 //! root without following a link. Neither trusts the other.
 
-use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -144,6 +143,15 @@ impl RepoPath {
         }
     }
 
+    /// Tells whether git refuses a symlink here: some file system would take a component for `.gitmodules`, which git
+    /// reads without expecting a link.
+    pub fn has_gitmodules(&self) -> bool {
+        self.components().flat_map(aliases).any(|name| {
+            name == b".gitmodules"
+                || is_short_name(&name, |stem| stem == b"gitmod" || b"gi7eba".starts_with(stem))
+        })
+    }
+
     fn fault(path: &[u8]) -> Option<&'static str> {
         if path.is_empty() {
             return Some("it is empty");
@@ -172,51 +180,78 @@ fn component_fault(component: &[u8]) -> Option<&'static str> {
     is_reserved(component).then_some("it lies in .git or .mirror, which are not yours to edit")
 }
 
-/// Tells whether some file system would take `component` for `.git` or `.mirror`: any case, NTFS (trailing dots,
-/// spaces and streams, short names, backslashes as separators), HFS+ (code points that it ignores).
+/// Tells whether some file system would take `component` for `.git` or `.mirror`.
 fn is_reserved(component: &[u8]) -> bool {
-    component.split(|byte| *byte == b'\\').any(|part| {
-        let folded = without_hfs_ignorables(part);
-        let stream = folded.split(|byte| *byte == b':').next().unwrap_or_default();
-        let end = stream
-            .iter()
-            .rposition(|byte| !matches!(byte, b'.' | b' '))
-            .map_or(0, |last| last + 1);
-        let name = stream[..end].to_ascii_lowercase();
-        RESERVED.iter().any(|reserved| name == reserved.as_bytes()) || is_short_name(&name)
+    aliases(component).any(|name| {
+        RESERVED.iter().any(|reserved| name == reserved.as_bytes())
+            || is_short_name(&name, |stem| {
+                stem == b"git" || (stem.len() >= 4 && b"mirror".starts_with(stem))
+            })
     })
 }
 
-/// Recognises the 8.3 names that NTFS gives to `.git` (`git~1`) and `.mirror` (`mirror~1` and shorter forms).
-fn is_short_name(name: &[u8]) -> bool {
+/// Lists the names that something would take `component` for, in lower case. NTFS drops trailing dots and spaces, opens
+/// the file itself for a stream of it, and has the backslash as a separator; HFS+, and ext4 where it folds case, do not
+/// see certain code points. Libgit2 compares the low byte of a code point alone, and would refuse to make the tree.
+fn aliases(component: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    component.split(|byte| *byte == b'\\').flat_map(|part| {
+        let text = text_of(part);
+        let low_bytes = (!text.is_ascii()).then(|| low_bytes(text));
+        let low_bytes = low_bytes.filter(|name| name.starts_with(b".git"));
+        let file = text.split(':').next().unwrap_or_default();
+        let mut file: String = file.chars().filter(|c| !is_ignorable(*c)).collect();
+        file.truncate(file.trim_end_matches(['.', ' ']).len());
+        file.make_ascii_lowercase();
+        [Some(file.into_bytes()), low_bytes].into_iter().flatten()
+    })
+}
+
+fn low_bytes(text: &str) -> Vec<u8> {
+    let seen = text.chars().filter(|c| !is_ignored_by_hfs(*c));
+    let bytes = seen.map(|c| u32::from(c).to_le_bytes()[0].to_ascii_lowercase());
+    bytes.take_while(|byte| *byte != 0).collect()
+}
+
+/// What is no text ends the name, as git has it: HFS+ writes such bytes in another way, and nobody can say what else a
+/// file system does with them.
+fn text_of(part: &[u8]) -> &str {
+    let text = match std::str::from_utf8(part) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&part[..error.valid_up_to()])
+            .unwrap_or_else(|_| unreachable!("BUG: the parser has just called these bytes valid")),
+    };
+    text.split(['\u{fffe}', '\u{ffff}']).next().unwrap_or_default()
+}
+
+/// Recognises the 8.3 names that NTFS makes of longer ones: a stem, a tilde, a number.
+fn is_short_name(name: &[u8], is_stem: impl Fn(&[u8]) -> bool) -> bool {
     let Some(tilde) = name.iter().position(|byte| *byte == b'~') else {
         return false;
     };
     let (stem, number) = (&name[..tilde], &name[tilde + 1..]);
-    let numbered = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
-    numbered && (stem == b"git" || (stem.len() >= 4 && b"mirror".starts_with(stem)))
+    !number.is_empty() && number.iter().all(u8::is_ascii_digit) && is_stem(stem)
 }
 
-fn without_hfs_ignorables(part: &[u8]) -> Cow<'_, [u8]> {
-    let Ok(text) = std::str::from_utf8(part) else {
-        return Cow::Borrowed(part);
-    };
-    let ignorable = |c: char| matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}');
-    if !text.contains(ignorable) {
-        return Cow::Borrowed(part);
-    }
-    Cow::Owned(
-        text.chars()
-            .filter(|c| !ignorable(*c))
-            .collect::<String>()
-            .into_bytes(),
+fn is_ignored_by_hfs(c: char) -> bool {
+    matches!(c, '\u{200c}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{206a}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Unicode's `Default_Ignorable_Code_Point`, which contains what HFS+ ignores.
+fn is_ignorable(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e0fff}'
     )
 }
 
 /// Shows bytes to people: as they are when they are plain text, else quoted the way git does it.
 pub(crate) fn quoted(bytes: &[u8]) -> String {
     let text = std::str::from_utf8(bytes).ok();
-    if let Some(plain) = text.filter(|text| !text.is_empty() && !text.chars().any(char::is_control)) {
+    if let Some(plain) = text.filter(|text| !text.is_empty() && !text.chars().any(misleads)) {
         return plain.to_owned();
     }
     let escaped = bytes.iter().map(|byte| match byte {
@@ -227,6 +262,18 @@ pub(crate) fn quoted(bytes: &[u8]) -> String {
         other => format!("\\{other:03o}"),
     });
     format!("\"{}\"", escaped.collect::<String>())
+}
+
+/// Shows a path of the system to people, quoted like a path of the repository.
+pub fn shown(path: impl AsRef<Path>) -> String {
+    quoted(path.as_ref().as_os_str().as_bytes())
+}
+
+/// Tells whether a terminal obeys this character instead of showing it: control characters, and those that turn the
+/// direction of the text around them, so that a name looks like another.
+pub fn misleads(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 impl fmt::Display for RepoPath {
@@ -289,9 +336,15 @@ mod tests {
             ".g\u{200c}it",
             ".mir\u{feff}ror",
             "mirr~2",
+            ".g\u{ad}it",
+            ".git\u{ffff}x",
+            ".\u{ff47}it",
+            ".git\u{100}x",
+            ".\u{e0067}it",
         ] {
             assert!(RepoPath::new(bad).is_err(), "{bad}");
         }
+        assert!(RepoPath::new(b".git\xffx").is_err());
         for good in [
             ".gitignore",
             ".github/x",
@@ -347,5 +400,30 @@ mod tests {
         assert_eq!(RepoPath::new("a b").unwrap().to_string(), "a b");
         assert_eq!(RepoPath::new("a\x1b[31m").unwrap().to_string(), "\"a\\033[31m\"");
         assert_eq!(RepoPath::new(vec![b'a', 0xff]).unwrap().to_string(), "\"a\\377\"");
+        assert_eq!(
+            RepoPath::new("a\u{202e}b").unwrap().to_string(),
+            "\"a\\342\\200\\256b\""
+        );
+    }
+
+    #[test]
+    fn names_that_git_takes_for_its_own_list_of_submodules_are_known() {
+        let named = |name: &str| RepoPath::new(name).unwrap().has_gitmodules();
+        for alias in [
+            ".gitmodules",
+            "a/.GitModules",
+            ".gitmodules. ",
+            ".gitmodules:x",
+            "gitmod~1",
+            "GI7EBA~1",
+            "gi7eb~10",
+            ".git\u{200c}modules",
+            ".gitmodules/x",
+        ] {
+            assert!(named(alias), "{alias}");
+        }
+        for other in ["gitmodules", ".gitmodules2", ".gitattributes"] {
+            assert!(!named(other), "{other}");
+        }
     }
 }

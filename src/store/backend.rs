@@ -113,6 +113,8 @@ pub(crate) trait Registry: Send {
     fn last_event(&mut self) -> Result<u64>;
     /// Removes the history up to a moment on the wall clock.
     fn trim_events(&mut self, now: &Now, before_ms: i64) -> Result<usize>;
+    /// A name that tells this store from any other that could be put in its place.
+    fn identity(&mut self) -> Result<String>;
     /// Whether what is stored holds together; what does not, in words.
     fn check(&mut self) -> Result<Vec<String>>;
     /// Work that nobody should have to wait for, after an answer was given: a log above this length is folded.

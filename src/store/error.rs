@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::disk::DiskError;
 use crate::host::HostError;
-use crate::model::{Conflict, IllegalStep, Kind, TaskId, TransactionId};
+use crate::model::{Conflict, IllegalStep, Kind, TaskId, TransactionId, shown};
 use crate::store::lease::Lease;
 
 /// The store failed, or what it holds makes no sense.
@@ -23,13 +23,16 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Somebody else keeps the database locked.
-    #[error("The registry {} is locked by another program", path.display())]
+    #[error("The registry {} is locked by another program", shown(path))]
     Locked {
         /// Which file.
         path: PathBuf,
     },
     /// The database was made by a newer version.
-    #[error("The registry {} has the format {found}, and this version of mirror knows only up to {known}", path.display())]
+    #[error(
+        "The registry {} has the format {found}, and this version of mirror knows only up to {known}",
+        shown(path)
+    )]
     Format {
         /// Which file.
         path: PathBuf,
@@ -53,7 +56,7 @@ pub enum StoreError {
         answer: String,
     },
     /// There is no registry.
-    #[error("There is no registry at {}", path.display())]
+    #[error("There is no registry at {}", shown(path))]
     Missing {
         /// Where it should be.
         path: PathBuf,

@@ -48,6 +48,7 @@ pub(crate) trait Engine: Send {
     fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>>;
     fn last_event(&mut self) -> Result<u64>;
     fn trim_events(&mut self, before_ms: i64) -> Result<usize>;
+    fn identity(&mut self) -> Result<String>;
     fn check(&mut self) -> Result<Vec<String>>;
     fn after_command(&mut self, log_bytes_max: u64) -> Result<()>;
     /// Connects anew: what the old connection believes may not be true.
@@ -303,6 +304,10 @@ impl<E: Engine> Registry for Local<E> {
 
     fn trim_events(&mut self, _now: &Now, before_ms: i64) -> Result<usize> {
         self.0.trim_events(before_ms)
+    }
+
+    fn identity(&mut self) -> Result<String> {
+        self.0.identity()
     }
 
     fn check(&mut self) -> Result<Vec<String>> {

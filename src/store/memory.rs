@@ -127,6 +127,11 @@ impl Engine for Memory {
         Ok(old.len())
     }
 
+    fn identity(&mut self) -> Result<String> {
+        // Nobody can put another one in its place.
+        Ok("memory".to_owned())
+    }
+
     fn check(&mut self) -> Result<Vec<String>> {
         Ok(Vec::new())
     }

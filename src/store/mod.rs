@@ -223,6 +223,11 @@ impl Store {
         Ok(answer)
     }
 
+    /// Returns the name that tells this store from any other that could be put in its place. It got it when it was made.
+    pub fn identity(&mut self) -> Result<String, StoreError> {
+        self.parts.identity()
+    }
+
     /// Checks what is stored: the file itself, that held locks do not conflict, that rows belong together. Answers what is
     /// wrong, in words.
     pub fn check(&mut self) -> Result<Vec<String>, StoreError> {

@@ -3,21 +3,27 @@
 use std::path::PathBuf;
 
 use crate::disk::DiskError;
-use crate::model::Kind;
+use crate::model::{Kind, shown};
 
 /// Why `.mirror` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
     /// It is not safely ours.
-    #[error("Refusing to use {}: {reason}", path.display())]
+    #[error("Refusing to use {}: {reason}", shown(path))]
     Foreign {
         /// The directory.
         path: PathBuf,
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Others than its owner may write to it.
+    #[error("Refusing to use {}: others may write to it", shown(path))]
+    Shared {
+        /// The directory.
+        path: PathBuf,
+    },
     /// It lies on a disk that several machines may share.
-    #[error("{} lies on a network file system ({kind})", path.display())]
+    #[error("{} lies on a network file system ({kind})", shown(path))]
     Network {
         /// The root.
         path: PathBuf,
@@ -25,7 +31,7 @@ pub enum WorkspaceError {
         kind: &'static str,
     },
     /// The file system cannot swap two names in one act.
-    #[error("The file system of {} cannot exchange two names atomically", path.display())]
+    #[error("The file system of {} cannot exchange two names atomically", shown(path))]
     Exchange {
         /// The directory.
         path: PathBuf,
@@ -34,13 +40,16 @@ pub enum WorkspaceError {
         source: DiskError,
     },
     /// `init` was interrupted.
-    #[error("{} is not complete: its making was interrupted", path.display())]
+    #[error("{} is not complete: its making was interrupted", shown(path))]
     Incomplete {
         /// The directory.
         path: PathBuf,
     },
     /// It was made by a newer version.
-    #[error("{} has the format {format:?}, which this version of mirror does not know", path.display())]
+    #[error(
+        "{} has the format {format:?}, which this version of mirror does not know",
+        shown(path)
+    )]
     Format {
         /// The directory.
         path: PathBuf,

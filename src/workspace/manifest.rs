@@ -14,7 +14,7 @@ use crate::model::{Digest, Entry, ObjectId, RepoPath, TaskId, Token, Transaction
 const MAGIC: &str = "MIRR1";
 
 /// The largest manifest that is read: far above what 100,000 files need, far below what exhausts memory.
-const BYTES_MAX: u64 = 512 << 20;
+pub const BYTES_MAX: u64 = 512 << 20;
 
 /// The longest header line: magic, checksum and length.
 const HEADER_BYTES_MAX: usize = 64;
@@ -51,7 +51,7 @@ pub struct Place(Vec<u8>);
 /// none of its objects again would take every operation for done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Inode(u64);
+pub struct Inode(pub u64);
 
 impl Inode {
     /// Names the object that `stat` describes.
@@ -74,7 +74,7 @@ pub struct Operation {
     pub slot: Slot,
     /// The new object as it lies in the slot. The operation is pending for as long as it lies there.
     pub staged: Option<Inode>,
-    /// What git recorded for the path, and shall record; equal when the index has nothing to follow.
+    /// What the index has for the path, and shall have; equal when it has nothing to follow.
     pub before: Option<TreeEntry>,
     /// See `before`.
     pub after: Option<TreeEntry>,

@@ -45,8 +45,13 @@ impl Layout {
     pub fn create(root: &Path) -> Result<(Self, bool), WorkspaceError> {
         let layout = Self::at(root);
         refuse_network_disk(root)?;
-        disk::create_private_dir(&layout.directory)?;
+        let is_there = !disk::create_private_dir(&layout.directory)?;
         layout.verify()?;
+        if is_there {
+            layout.refuse_brought()?;
+        }
+        // First: without it nobody could tell what was made here from what came with a checkout.
+        layout.create_skeleton()?;
         let is_new = disk::read_if_there(&layout.format_file())?.is_none();
         for directory in [
             layout.transactions(),
@@ -56,7 +61,6 @@ impl Layout {
         ] {
             disk::create_private_dir(&directory)?;
         }
-        layout.create_skeleton()?;
         if is_new {
             exchange::probe(&layout.directory).map_err(|source| WorkspaceError::Exchange {
                 path: layout.directory.clone(),
@@ -80,6 +84,7 @@ impl Layout {
             return Ok(None);
         }
         layout.verify()?;
+        layout.refuse_brought()?;
         match disk::read_if_there(&layout.format_file())? {
             None => Err(WorkspaceError::Incomplete {
                 path: layout.directory,
@@ -109,12 +114,47 @@ impl Layout {
         }
     }
 
+    /// Refuses a `.mirror` that came with the repository: it would tell recovery what to do. Git checks out no path with a
+    /// `.git` in it, so what it brings has no [skeleton](Self::create_skeleton), which is the first thing that `init` makes.
+    /// Before that there are directories at most.
+    fn refuse_brought(&self) -> Result<(), WorkspaceError> {
+        if contained::stat(&self.skeleton().join("HEAD"))?.is_some() {
+            return Ok(());
+        }
+        for name in disk::list(&self.directory)? {
+            let path = self.directory.join(name);
+            let is_empty = contained::stat(&path)?.is_none_or(|stat| stat.kind == FileKind::Directory)
+                && (path == self.skeleton() || disk::list(&path)?.is_empty());
+            if !is_empty {
+                return Err(self.foreign("it came with the repository, mirror did not make it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses the registry with this name unless it is the one that was made here. A checkout of a commit that contains
+    /// `.mirror/registry.db` replaces it without a word, since git thinks little of ignored files.
+    pub fn refuse_other_registry(&self, identity: &str) -> Result<(), WorkspaceError> {
+        match disk::read_if_there(&self.identity_file())? {
+            Some(known) if known == identity.as_bytes() => Ok(()),
+            Some(_) => Err(self.foreign("its registry was replaced by one that was made elsewhere")),
+            None => Err(WorkspaceError::Incomplete {
+                path: self.directory.clone(),
+            }),
+        }
+    }
+
+    /// Remembers the name of a registry that has just been made, or of the first one; any other must have the same.
+    pub fn bind_registry(&self, identity: &str, is_new: bool) -> Result<(), WorkspaceError> {
+        if is_new || contained::stat(&self.identity_file())?.is_none() {
+            staged::persist(&self.identity_file(), identity.as_bytes(), 0o600)?;
+        }
+        self.refuse_other_registry(identity)
+    }
+
     /// Refuses a `.mirror` that is a link, belongs to somebody else, lets others write, or lies on another disk.
     fn verify(&self) -> Result<(), WorkspaceError> {
-        let refuse = |reason: &'static str| WorkspaceError::Foreign {
-            path: self.directory.clone(),
-            reason,
-        };
+        let refuse = |reason| self.foreign(reason);
         let stat = contained::stat(&self.directory)?.ok_or_else(|| refuse("it vanished"))?;
         match stat.kind {
             FileKind::Directory => {}
@@ -125,19 +165,41 @@ impl Layout {
             return Err(refuse("it belongs to another user"));
         }
         if stat.mode & 0o022 != 0 {
-            return Err(refuse("others may write to it"));
+            return Err(WorkspaceError::Shared {
+                path: self.directory.clone(),
+            });
         }
         let root = std::fs::metadata(&self.root).map_err(disk::DiskError::of("looking at", &self.root))?;
         if root.dev() != stat.dev {
             return Err(refuse("it lies on another file system than the working tree"));
         }
+        for inside in [
+            self.skeleton(),
+            self.transactions(),
+            self.wake(),
+            self.quarantines(),
+            self.worktrees(),
+        ] {
+            let is_ours = contained::stat(&inside)?
+                .is_none_or(|inside| inside.kind == FileKind::Directory && inside.uid == stat.uid);
+            if !is_ours {
+                return Err(refuse("a directory in it is a link or belongs to another user"));
+            }
+        }
         Ok(())
+    }
+
+    fn foreign(&self, reason: &'static str) -> WorkspaceError {
+        WorkspaceError::Foreign {
+            path: self.directory.clone(),
+            reason,
+        }
     }
 
     /// Makes the bare repository skeleton that git takes for a repository of its own: `git clean -xdf` and
     /// `git stash -a` then pass over the whole directory.
     fn create_skeleton(&self) -> Result<(), WorkspaceError> {
-        let git = self.directory.join(".git");
+        let git = self.skeleton();
         for directory in [git.clone(), git.join("objects"), git.join("refs")] {
             disk::create_private_dir(&directory)?;
         }
@@ -226,6 +288,14 @@ impl Layout {
         Epoch::new(self.directory.join("epoch"))
     }
 
+    fn skeleton(&self) -> PathBuf {
+        self.directory.join(".git")
+    }
+
+    fn identity_file(&self) -> PathBuf {
+        self.skeleton().join("registry")
+    }
+
     fn format_file(&self) -> PathBuf {
         self.directory.join("format")
     }
@@ -271,7 +341,7 @@ mod tests {
         fs::set_permissions(layout.directory(), fs::Permissions::from_mode(0o770)).unwrap();
         assert!(matches!(
             Layout::open(sandbox.path()),
-            Err(WorkspaceError::Foreign { .. })
+            Err(WorkspaceError::Shared { .. })
         ));
 
         let other = tempfile::tempdir().unwrap();

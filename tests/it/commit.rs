@@ -196,6 +196,23 @@ fn what_is_there_already_is_nothing_to_commit() {
     assert!(same.stdout().contains("Nothing staged"), "{}", same.text());
 }
 
+/// Git reads the index before it locks it. A `git commit` that began before one of ours and ended after it writes back
+/// the entries that ours had replaced, and the next commit of the path took them for the user's own.
+#[test]
+fn an_index_that_git_has_set_back_is_nobodys_work() {
+    let sandbox = repository();
+    staged(&sandbox, "a", "first\n", &[]);
+    let index = std::fs::read(sandbox.path(".git/index")).unwrap();
+    commit(&sandbox).succeeded();
+    sandbox.write(".git/index", index);
+    assert_eq!(sandbox.git(["diff", "--cached", "--name-only"]), "a");
+
+    staged(&sandbox, "a", "second\n", &[]);
+    commit(&sandbox).succeeded();
+    assert_eq!(sandbox.git(["status", "--porcelain"]), "");
+    assert_eq!(sandbox.git(["show", "HEAD:a"]), "second");
+}
+
 #[test]
 fn an_empty_message_is_refused_as_git_refuses_it() {
     let sandbox = repository();

@@ -17,6 +17,7 @@ mod git;
 mod hooks;
 mod readme;
 mod sandbox;
+mod security;
 mod stage;
 mod store;
 #[expect(dead_code, reason = "shared with the fault campaign, which uses the rest")]

@@ -23,7 +23,7 @@ impl Completions {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut definition(), "mirror", &mut script);
-        output::text(&String::from_utf8_lossy(&script))?;
+        output::raw(&script)?;
         Ok(ExitCode::Done)
     }
 }

@@ -1,5 +1,7 @@
 //! `mirror diff`
 
+use std::io::Write as _;
+
 use anstyle::{AnsiColor, Style};
 use clap::Args;
 use mirror::coordinator::FileDiff;
@@ -9,9 +11,10 @@ use similar::TextDiff;
 
 use crate::cli::Context;
 use crate::cli::arguments::TaskArgument;
-use crate::cli::document::{self, ChangeDocument};
+use crate::cli::document::ChangeDocument;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::output;
+use crate::cli::text::safe;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,7 +61,7 @@ impl Diff {
         for diff in &diffs {
             output::raw(&render(diff)?)?;
             if diff.base_changed {
-                let path = document::path(&diff.change.path);
+                let path = &diff.change.path;
                 let notice = format!(
                     "Warning: {path} changed since it was staged: the commit will refuse it. Stage it again."
                 );
@@ -77,17 +80,43 @@ fn render(diff: &FileDiff) -> anyhow::Result<Vec<u8>> {
     let after = diff.after.as_deref().unwrap_or_default();
     if is_binary(before) || is_binary(after) {
         if before != after {
-            text.extend(format!("Binary files a/{0} and b/{0} differ\n", document::path(path)).into_bytes());
+            let (old, new) = (prefixed("a", path), prefixed("b", path));
+            text.extend(format!("Binary files {old} and {new} differ\n").into_bytes());
         }
-        return Ok(painted(&text));
+        return Ok(shown(&text));
     }
     let old = side(diff.before.is_some(), "a", path);
     let new = side(diff.after.is_some(), "b", path);
-    TextDiff::from_lines(before, after)
-        .unified_diff()
-        .header(&old, &new)
-        .to_writer(&mut text)?;
-    Ok(painted(&text))
+    // Lines as git has them: a carriage return alone ends none.
+    let (before, after): (Vec<_>, Vec<_>) = (lines(before).collect(), lines(after).collect());
+    let difference = TextDiff::from_slices(&before, &after);
+    for (number, hunk) in difference.unified_diff().iter_hunks().enumerate() {
+        if number == 0 {
+            writeln!(text, "--- {old}\n+++ {new}")?;
+        }
+        writeln!(text, "{}", hunk.header())?;
+        for change in hunk.iter_changes() {
+            write!(text, "{}", change.tag())?;
+            text.extend(change.value());
+            if !change.value().ends_with(b"\n") {
+                text.extend(b"\n\\ No newline at end of file\n");
+            }
+        }
+    }
+    Ok(shown(&text))
+}
+
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n')
+}
+
+/// A person is shown what a terminal would obey; a program gets the bytes, which are a patch that applies.
+fn shown(text: &[u8]) -> Vec<u8> {
+    if output::is_terminal() {
+        painted(safe(&String::from_utf8_lossy(text)).as_bytes())
+    } else {
+        painted(text)
+    }
 }
 
 fn header(diff: &FileDiff) -> String {

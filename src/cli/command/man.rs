@@ -33,7 +33,7 @@ impl Man {
         };
         let mut page = Vec::new();
         Page::new(about).render(&mut page)?;
-        output::text(&String::from_utf8_lossy(&page))?;
+        output::raw(&page)?;
         Ok(ExitCode::Done)
     }
 }

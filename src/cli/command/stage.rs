@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args, ValueEnum};
 use mirror::coordinator::{Error, StageRequest, StageWhat};
+use mirror::model::shown;
 
 use crate::cli::Context;
 use crate::cli::arguments::TaskArgument;
@@ -212,7 +213,7 @@ fn executable(typed: &OsString) -> anyhow::Result<bool> {
         Some(Ok(Bit::Set)) => Ok(true),
         Some(Ok(Bit::Clear)) => Ok(false),
         _ => {
-            let message = format!("{} is neither +x nor -x", typed.display());
+            let message = format!("{} is neither +x nor -x", shown(typed));
             Err(UsageError::new(message, "Type `--chmod +x PATH` or `--chmod -x PATH`").into())
         }
     }

@@ -183,6 +183,10 @@ impl Engine for Sqlite {
         tables::trim_events(&self.connection, before_ms)
     }
 
+    fn identity(&mut self) -> Result<String> {
+        tables::identity(&self.connection)
+    }
+
     fn check(&mut self) -> Result<Vec<String>> {
         tables::integrity(&self.connection)
     }

@@ -94,6 +94,15 @@ fn connect(place: &Place, extra: OpenFlags) -> Result<Connection> {
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(database("opening the registry"))?;
+    // A file that somebody else made may bring views and triggers of its own: they must not call what writes elsewhere.
+    for (setting, value) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+    ] {
+        connection
+            .set_db_config(setting, value)
+            .map_err(database("opening the registry"))?;
+    }
     set(&connection, "journal_mode", "wal", "wal")?;
     set(&connection, "synchronous", "NORMAL", "1")?;
     set(&connection, "wal_autocheckpoint", "0", "0")?;

@@ -23,6 +23,13 @@ pub(super) fn counter(connection: &Connection) -> Result<(u64, u64, String)> {
     read().map_err(database("reading the token counter"))
 }
 
+/// Reads the name that the registry was given when it was made.
+pub(super) fn identity(connection: &Connection) -> Result<String> {
+    connection
+        .query_row("SELECT repository FROM counter", [], |row| row.get(0))
+        .map_err(database("reading whose registry it is"))
+}
+
 /// Sets the counter and makes it the durable bound. The caller syncs.
 pub(super) fn set_counter(connection: &Connection, token: u64, now: &Now) -> Result<()> {
     let number =

@@ -161,12 +161,12 @@ fn the_user_configuration_is_read_and_its_mistakes_are_shown() {
     $ mirror init
     --- stderr
     Error: Invalid configuration: line 3 column 3: unknown field `banch`, expected one of target, branch
-     --> [SANDBOX]/home/.config/mirror/config.yaml:3:3
-      |
-    1 | # mine
-    2 | git:
-    3 |   banch: always
-      |   ^ unknown field `banch`, expected one of target, branch
+       --> [SANDBOX]/home/.config/mirror/config.yaml:3:3
+        |
+      1 | # mine
+      2 | git:
+      3 |   banch: always
+        |   ^ unknown field `banch`, expected one of target, branch
     --- exit 2
     ");
 }

@@ -99,7 +99,7 @@ fn locks_are_taken_by_force_with_a_reason() {
     $ mirror unlock --force README
     --- stderr
     Error: The following required arguments were not provided:
-      --reason <TEXT>
+        --reason <TEXT>
     Hint: Usage: mirror unlock --force --reason <TEXT> <PATH>...
     --- exit 2
     ");

@@ -1,4 +1,4 @@
-//! Transactions and the decision: S3, S14, S15.
+//! Transactions and the decision: S3, S14, S15, S18.
 
 use std::time::Duration;
 
@@ -134,5 +134,16 @@ fn a_step_that_is_not_in_the_table_is_refused() {
                 .begin_commit(&transaction.id, &Attempt::default())
                 .is_err()
         );
+    });
+}
+
+#[test]
+fn a_store_keeps_its_name() {
+    everywhere(|bench| {
+        let name = bench.store.identity().unwrap();
+        assert_ne!(name, "");
+        bench.begin("agent", &["w:a"]).unwrap();
+        bench.reopen();
+        assert_eq!(bench.store.identity().unwrap(), name);
     });
 }
