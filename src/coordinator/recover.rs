@@ -161,10 +161,11 @@ fn one(
             finish(coordinator, &manifest.0, &directory, recovered)?;
         }
         TransactionState::Done | TransactionState::RolledBack => {
-            // Power loss may bring back the name of a lock that was removed before the row became `done`.
+            // Power loss may bring back names that were removed before the row became `done`: git's locks, the branch.
             if let Some((manifest, _)) = manifest {
                 abandon::release_locks(coordinator, &manifest, &directory)?;
             }
+            task_branch::drop(coordinator, transaction)?;
         }
         // Published by the store that asked for it; or left for a human.
         TransactionState::Landed | TransactionState::Conflict => {}

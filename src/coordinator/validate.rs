@@ -18,15 +18,13 @@ pub(super) fn validate(
     command: &str,
     observer: &mut dyn Observer,
 ) -> Result<(), Error> {
-    let copy = coordinator
-        .layout
-        .transaction(&plan.order.transaction.id)
-        .validation();
-    disk::remove_dir_all(&copy)?;
+    // Another place each time: a git that outlived a killed predecessor may still be writing to the last one, which goes
+    // with the transaction's directory.
+    let scratch = disk::scratch_dir(plan.order.directory.path(), "validation-")?;
+    let copy = scratch.path().join("tree");
     disk::create_dir_all(&copy)?;
     observer.progress("validate", 0, 1);
     let outcome = copy_result(coordinator, plan, &copy).and_then(|()| run(plan, command, &copy));
-    disk::remove_dir_all(&copy)?;
     observer.progress("validate", 1, 1);
     outcome
 }

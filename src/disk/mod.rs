@@ -24,6 +24,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use tempfile::TempDir;
+
 pub use error::{DiskError, injected};
 
 /// What every verb answers.
@@ -72,6 +74,12 @@ pub fn write_new_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         .open(path);
     file.and_then(|mut file| file.write_all(bytes))
         .map_err(DiskError::of("creating", path))
+}
+
+/// Makes a directory with a name of its own in `parent`, which is removed with everything in it on drop.
+pub fn scratch_dir(parent: &Path, prefix: &str) -> Result<TempDir> {
+    let made = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
+    made.map_err(DiskError::of("making a directory in", parent))
 }
 
 /// Makes a file of what `write` puts into it. Its content is durable when this returns, its name is not.

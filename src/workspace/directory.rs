@@ -55,11 +55,6 @@ impl TransactionDirectory {
         self.0.join("lock")
     }
 
-    /// Where `--validate` finds the exact result.
-    pub fn validation(&self) -> PathBuf {
-        self.0.join("validation")
-    }
-
     /// Where a diff is applied before its outcome is staged.
     pub fn patching(&self) -> PathBuf {
         self.0.join("patching")

@@ -6,6 +6,7 @@ use super::bench::Bench;
 use super::calls::Call;
 use super::kill::Among;
 use super::points::Scenario;
+use super::power::{self, FileSystem, Recording};
 use super::situation::{self, Situation};
 use super::{errors, kill, stories};
 
@@ -16,6 +17,15 @@ const SEED: u64 = 20_261_121;
 const KILLS: usize = 24;
 const DOUBLE_KILLS: usize = 6;
 const ERRORS: usize = 24;
+
+/// What is recorded on btrfs, the file system that hides least, and how many states are looked at.
+const LOSING_POWER: &[&str] = &[
+    "commit with a message",
+    "commit that is fast-forwarded",
+    "commit of one file",
+    "commit in a directory without git",
+];
+const POWER_STATES: usize = 40;
 
 /// Situations that pass named fault points, each of which is visited.
 const VISITED: &[&str] = &[
@@ -55,6 +65,11 @@ pub(crate) fn trials() -> Vec<Trial> {
         .chain(stories::trials())
         .chain(kills)
         .chain(errors)
+        .chain(
+            LOSING_POWER
+                .iter()
+                .map(|name| trial("power", name, || lose_power(name))),
+        )
         .collect()
 }
 
@@ -88,6 +103,21 @@ fn fail(situation: Situation) -> Result<(), Failed> {
         let point = random.choice(&points).unwrap();
         let ending = errors::once(&bench, *point, number % 4 == 0);
         ending.map_err(|violation| format!("{point:?}: {violation}"))?;
+    }
+    Ok(())
+}
+
+fn lose_power(name: &str) -> Result<(), Failed> {
+    if let Some(missing) = power::missing(FileSystem::Btrfs) {
+        println!("\n!!! POWER LOSS IS NOT TESTED HERE: {missing} missing\n");
+        return Ok(());
+    }
+    let recording = Recording::make(Situation::named(name), FileSystem::Btrfs);
+    let mut crashes = recording.crashes(1, SEED);
+    fastrand::Rng::with_seed(SEED).shuffle(&mut crashes);
+    for crash in crashes.into_iter().take(POWER_STATES) {
+        let ended = recording.look(crash);
+        ended.map_err(|violation| format!("{crash:?}: {violation}"))?;
     }
     Ok(())
 }

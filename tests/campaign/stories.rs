@@ -34,6 +34,12 @@ const STORIES: &[Story] = &[
         errno: None,
     },
     Story {
+        told: "git's lock on the scratch index of a validation kept every later one from starting",
+        situation: "commit that is validated",
+        call: ("rename", "/index.lock"),
+        errno: None,
+    },
+    Story {
         told: "an init without its tables could be opened, and every command failed",
         situation: "init",
         call: ("openat", "/registry.db-wal"),

@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::log;
 
@@ -48,13 +49,18 @@ pub(super) struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts an image, or a block device. `None` when the file system cannot be mounted.
+    /// Mounts an image, or a block device.
     pub(super) fn mount(device: &Path, at: &Path) -> Self {
+        Self::try_mount(device, at).unwrap()
+    }
+
+    /// The same; the error is what `mount` says.
+    pub(super) fn try_mount(device: &Path, at: &Path) -> Result<Self, String> {
         fs::create_dir_all(at).unwrap();
         let is_file = fs::metadata(device).unwrap().is_file();
         let options = if is_file { "loop,nodiscard" } else { "nodiscard" };
-        run(Command::new("mount").args(["-o", options]).arg(device).arg(at));
-        Self { at: at.to_owned() }
+        try_run(Command::new("mount").args(["-o", options]).arg(device).arg(at))?;
+        Ok(Self { at: at.to_owned() })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -64,7 +70,11 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        run(Command::new("umount").arg(&self.at));
+        // A program that another thread starts at this instant holds copies of our descriptors until it is executed.
+        let deadline = Instant::now() + BUSY_MAX;
+        while let Err(error) = try_run(Command::new("umount").arg(&self.at)) {
+            assert!(error.contains("busy") && Instant::now() < deadline, "{error}");
+        }
     }
 }
 
@@ -134,6 +144,9 @@ impl Drop for Recorder {
     }
 }
 
+/// How long a file system may stay busy that nobody uses any more.
+const BUSY_MAX: Duration = Duration::from_secs(20);
+
 /// Far more than a command writes; the file is sparse.
 const LOG_BYTES: u64 = 600 << 20;
 
@@ -143,10 +156,17 @@ pub(super) fn copy(from: &Path, to: &Path) {
 }
 
 pub(super) fn run(command: &mut Command) -> String {
+    try_run(command).unwrap()
+}
+
+fn try_run(command: &mut Command) -> Result<String, String> {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
-    text(&output.stdout)
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(format!("{command:?}: {}", text(&output.stderr)))
+    }
 }

@@ -107,7 +107,9 @@ pub(crate) enum How {
 pub(super) fn replay(entries: &[Entry], crash: Crash, image: &File) {
     let (done, rest) = entries.split_at(crash.before);
     let How::Some { percent, seed } = crash.how else {
-        done.iter().for_each(|entry| entry.apply(image));
+        for entry in done {
+            entry.apply(image);
+        }
         if let (How::Torn, Some(next)) = (crash.how, rest.first()) {
             next.apply_half(image);
         }

@@ -133,10 +133,16 @@ impl Recording {
 
     /// Loses power, starts anew, recovers, and looks.
     pub(crate) fn look(&self, crash: Crash) -> Result<Ending, Violation> {
-        let judged = panic::catch_unwind(AssertUnwindSafe(|| {
+        let looked = panic::catch_unwind(AssertUnwindSafe(|| {
             self.on(crash, |sandbox| self.judge(crash, sandbox))
         }));
-        judged.unwrap_or_else(|payload| Err(Violation(panic_text(payload.as_ref()))))
+        match looked {
+            Ok(Ok(judged)) => judged,
+            // A file system does not survive half a superblock: there is nothing to look at.
+            Ok(Err(_)) if crash.how == How::Torn => Ok(Ending::NotReached),
+            Ok(Err(error)) => Err(Violation(error)),
+            Err(payload) => Err(Violation(panic_text(payload.as_ref()))),
+        }
     }
 
     fn judge(&self, crash: Crash, sandbox: &Sandbox) -> Result<Ending, Violation> {
@@ -145,10 +151,8 @@ impl Recording {
         let is_acknowledged = crash.before >= self.acknowledged;
         let is_old = is_same(&found, &self.old) && !is_acknowledged;
         let is_new = is_same(&found, &self.new);
-        if !is_old
-            && !is_new
-            && !(self.situation.in_steps && !is_acknowledged && found.files == self.old.files)
-        {
+        let is_between = self.situation.in_steps && !is_acknowledged && found.files == self.old.files;
+        if !is_old && !is_new && !is_between {
             let (old, new) = (&self.old, &self.new);
             let expected = if is_acknowledged {
                 "after"
@@ -181,24 +185,25 @@ impl Recording {
 
     fn state_at(&self, before: usize) -> State {
         let how = How::Prefix;
-        self.on(Crash { before, how }, |sandbox| {
+        let state = self.on(Crash { before, how }, |sandbox| {
             State::of(sandbox, self.situation.at)
-        })
+        });
+        state.unwrap()
     }
 
-    /// Mounts what a crash leaves and does something there.
-    fn on<T>(&self, crash: Crash, act: impl FnOnce(&Sandbox) -> T) -> T {
+    /// Mounts what a crash leaves and does something there. The error is that of `mount`.
+    fn on<T>(&self, crash: Crash, act: impl FnOnce(&Sandbox) -> T) -> Result<T, String> {
         let directory = tempfile::tempdir_in(self.scratch.path()).unwrap();
         let image = directory.path().join("image");
         disk::copy(&self.scratch.path().join("base"), &image);
         let file = File::options().write(true).open(&image).unwrap();
         log::replay(&self.entries, crash, &file);
         drop(file);
-        let mounted = Mounted::mount(&image, &directory.path().join("mounted"));
-        let sandbox = Sandbox::over(&mounted.path().join(PLACE)).rebooted();
-        let answer = act(&sandbox);
-        drop(sandbox);
-        drop(mounted);
+        let mounted = Mounted::try_mount(&image, &directory.path().join("mounted"));
+        let answer = mounted.map(|mounted| {
+            let sandbox = Sandbox::over(&mounted.path().join(PLACE)).rebooted();
+            act(&sandbox)
+        });
         fs::remove_file(image).unwrap();
         answer
     }
