@@ -164,8 +164,8 @@ fn joined(
         }
         Merge::Conflict(conflicts) => {
             // The branch will point to them, so that a human can resolve the conflict.
-            for path in objects.write()? {
-                sync::sync_path(&path)?;
+            for directory in objects.write()? {
+                sync::sync_directory_if_there(&directory)?;
             }
             Err(Error::MergeConflict {
                 branch: Some(short(sides.branch).to_owned()),

@@ -151,9 +151,24 @@ fn refuse_moved_target(coordinator: &Coordinator, landing: &Landing) -> Result<(
     })
 }
 
+/// Refuses when git has removed the commit that was made a moment ago: `git gc --prune=now` spares nothing that no ref
+/// reaches. The next round makes it again.
+fn refuse_pruned(coordinator: &Coordinator, landing: &Landing) -> Result<(), Error> {
+    let (Some(reference), Some(git)) = (&landing.reference, &coordinator.git) else {
+        return Ok(());
+    };
+    if git.has_commit(reference.new)? {
+        return Ok(());
+    }
+    Err(Error::TargetMoved {
+        target: reference.name.clone(),
+    })
+}
+
 /// Steps from the row `committing` to the last look.
 fn attempt(coordinator: &mut Coordinator, plan: Plan, commit_lock: FileLock) -> Result<Prepared, Error> {
     refuse_moved_target(coordinator, &plan.landing)?;
+    refuse_pruned(coordinator, &plan.landing)?;
     let transaction = plan.order.transaction.id;
     let directory = coordinator.layout.transaction(&transaction);
     let token = coordinator.store.begin_commit(
@@ -255,7 +270,7 @@ fn write(
     plan.landing
         .written
         .iter()
-        .for_each(|path| barrier.any(path.clone()));
+        .for_each(|path| barrier.directory(path.clone()));
     plan.order
         .slots
         .directories()

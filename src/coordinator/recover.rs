@@ -260,10 +260,14 @@ fn forced_elsewhere(coordinator: &Coordinator, manifest: &Manifest) -> Result<Op
     let Some(git) = coordinator.git_of(manifest)? else {
         return Ok(None);
     };
-    if let Some(reference) = &manifest.reference
-        && !is_old_or_new(&git, reference)?
-    {
-        return Ok(Some(format!("{} was moved by somebody else", reference.name)));
+    if let Some(reference) = &manifest.reference {
+        if !git.has_commit(reference.new)? {
+            // A ref must never be moved to what is not there.
+            return Ok(Some(format!("git has pruned its commit {}", reference.new)));
+        }
+        if !is_old_or_new(&git, reference)? {
+            return Ok(Some(format!("{} was moved by somebody else", reference.name)));
+        }
     }
     let Some(index) = &manifest.index else {
         return Ok(None);

@@ -31,6 +31,14 @@ pub fn sync_path(path: &Path) -> Result<()> {
         .map_err(DiskError::of("syncing", path))
 }
 
+/// Like [`sync_path`]; a file that is gone has no bytes to sync.
+pub fn sync_path_if_there(path: &Path) -> Result<()> {
+    match sync_path(path) {
+        Err(error) if error.is_not_found() => Ok(()),
+        answer => answer,
+    }
+}
+
 /// Waits until the names in a directory are durable.
 pub fn sync_directory(path: &Path) -> Result<()> {
     File::open(path)

@@ -34,7 +34,8 @@ impl<'a> Drafts<'a> {
         Ok(Self { directory, objects })
     }
 
-    /// Writes one object into a file of its own. Answers the files and directories whose names have to be synced.
+    /// Writes one object into a file of its own. Answers the directories whose names have to be synced: the file itself
+    /// need not be there any more, since git packs what it finds.
     pub(super) fn loose(
         &self,
         id: Oid,
@@ -54,13 +55,12 @@ impl<'a> Drafts<'a> {
         })?;
         let directory = self.objects.join(&name[..2]);
         disk::create_dir_all(&directory)?;
-        let file = directory.join(&name[2..]);
-        disk::rename(&draft, &file)?;
-        Ok(vec![self.objects.clone(), directory, file])
+        disk::rename(&draft, &directory.join(&name[2..]))?;
+        Ok(vec![self.objects.clone(), directory])
     }
 
     /// Writes one pack of exactly these objects, none of them as a difference of another: searching for differences
-    /// costs more than everything else together. Answers the files and directories whose names have to be synced.
+    /// costs more than everything else together. Answers the directory whose names have to be synced.
     pub(super) fn pack(&self, objects: &[git2::OdbObject<'_>]) -> Result<Vec<PathBuf>> {
         let fail = || GitError::of("writing a pack");
         let stream = pack_stream(objects)?;
@@ -73,18 +73,15 @@ impl<'a> Drafts<'a> {
         let checksum = indexer.commit().map_err(fail())?;
         let packs = self.objects.join("pack");
         disk::create_dir_all(&packs)?;
-        let mut written = vec![packs.clone()];
         let names = ["pack", "idx"].map(|extension| format!("pack-{checksum}.{extension}"));
         for name in &names {
             sync::sync_path(&self.directory.join(name))?;
         }
         // Git looks for packs by their indexes, so the index comes last.
         for name in names {
-            let file = packs.join(&name);
-            disk::rename(&self.directory.join(&name), &file)?;
-            written.push(file);
+            disk::rename(&self.directory.join(&name), &packs.join(&name))?;
         }
-        Ok(written)
+        Ok(vec![packs])
     }
 }
 

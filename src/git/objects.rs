@@ -210,8 +210,8 @@ impl<'a> Objects<'a> {
         Ok(object_id(self.write_object(ObjectType::Commit, &buffer)?))
     }
 
-    /// Writes what is new into git's object store. The content is durable, the names are not: answers the files and
-    /// directories that have to be synced for that.
+    /// Writes what is new into git's object store. The content is durable, the names are not: answers the directories that
+    /// have to be synced for that, if they are still there.
     pub fn write(&mut self) -> Result<Vec<PathBuf>> {
         let fail = || GitError::of("writing objects");
         let missing: Vec<git2::Oid> = {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use git2::{ErrorCode, ReferenceType};
 
 use crate::disk;
-use crate::git::{Git, GitError, Result, object_id};
+use crate::git::{Git, GitError, Result, object_id, oid};
 use crate::model::ObjectId;
 
 /// Where `HEAD` points.
@@ -75,6 +75,15 @@ impl Git {
             Ok(id) => Ok(Some(object_id(id))),
             Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
             Err(error) => Err(GitError::of("reading a ref")(error)),
+        }
+    }
+
+    /// Tells whether a commit is in the object store.
+    pub fn has_commit(&self, id: ObjectId) -> Result<bool> {
+        match self.repository.find_commit(oid(id)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.code() == ErrorCode::NotFound => Ok(false),
+            Err(error) => Err(GitError::of("looking for a commit")(error)),
         }
     }
 

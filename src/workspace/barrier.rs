@@ -58,7 +58,8 @@ impl<'a> Barrier<'a> {
     pub fn wait(self) -> disk::Result<()> {
         if self.is_small {
             for file in &self.files {
-                sync::sync_path(file)?;
+                // Git may have packed a ref meanwhile; what it packs it has synced.
+                sync::sync_path_if_there(file)?;
             }
             for directory in &self.directories {
                 sync::sync_directory_if_there(directory)?;

@@ -14,6 +14,7 @@ mod bench;
 mod calls;
 mod errors;
 mod kill;
+mod mutants;
 mod points;
 mod power;
 mod sample;

@@ -8,7 +8,7 @@ use super::kill::Among;
 use super::points::Scenario;
 use super::power::{self, FileSystem, Recording};
 use super::situation::{self, Situation};
-use super::{errors, kill, stories};
+use super::{errors, kill, mutants, stories};
 
 /// The sample is the same in every run: a failure can be repeated at once. The whole campaign takes other seeds.
 const SEED: u64 = 20_261_121;
@@ -65,6 +65,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         .chain(stories::trials())
         .chain(kills)
         .chain(errors)
+        .chain([mutants::trial()])
         .chain(
             LOSING_POWER
                 .iter()

@@ -19,7 +19,7 @@ use super::power::{self, FileSystem, Recording};
 use super::situation::{self, Situation};
 use super::tally::{self, Tally};
 use super::trace::{Fault, Victim};
-use super::{errors, kill};
+use super::{errors, kill, mutants};
 
 /// Runs the whole fault campaign, or the part that is asked for.
 #[derive(Debug, Parser)]
@@ -39,6 +39,12 @@ enum Kind {
     Errors(Extent),
     /// Lose power at every instant
     Power(PowerExtent),
+    /// Put bugs in, one at a time, and see each of them found
+    Mutants {
+        /// Only mutants whose name contains this
+        #[arg(long, default_value = "")]
+        only: String,
+    },
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -111,6 +117,7 @@ pub(crate) fn main() -> ExitCode {
     let extent = match &arguments.kind {
         Kind::Kill(extent) | Kind::Double(extent) | Kind::Errors(extent) => extent,
         Kind::Power(extent) => return power_loss(extent),
+        Kind::Mutants { only } => return mutants::all(only),
     };
     let started = Instant::now();
     let situations: Vec<Situation> = situation::ALL
@@ -170,7 +177,7 @@ fn experiments(kind: &Kind, extent: &Extent, bench: &Bench, share: Option<usize>
             let points = (0..rounds).flat_map(|_| points.clone());
             points.enumerate().map(double).collect()
         }
-        Kind::Power(_) => unreachable!("it has experiments of its own"),
+        Kind::Power(_) | Kind::Mutants { .. } => unreachable!("they are no experiments on a bench"),
         Kind::Errors(_) => {
             let points = errors::points(&bench.calls(Call::can_fail)).into_iter();
             let is_wanted = |point: &Fault| match (extent.at, point) {

@@ -13,6 +13,7 @@ mod cli;
 mod commit;
 mod declared;
 mod demo;
+mod foreign;
 mod git;
 mod hooks;
 mod readme;
