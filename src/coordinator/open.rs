@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::config::{self, Config, Layer, Settings};
 use crate::coordinator::{Coordinator, Error, Observer, Recovered};
-use crate::disk;
 use crate::disk::contained::{self, Root};
+use crate::disk::{self, sync};
 use crate::git::Git;
 use crate::host::Host;
 use crate::model::shown;
@@ -44,6 +44,10 @@ impl Coordinator {
         }
         let is_new = contained::stat(&layout.registry())?.is_none();
         let mut store = Store::create(&place(&layout), host)?;
+        if created {
+            // Before anything says that the registry is there: power loss must not leave a name for a registry that is gone.
+            sync::barrier_at(layout.directory())?;
+        }
         layout.bind_registry(&store.identity()?, is_new)?;
         if created {
             layout.complete()?;

@@ -235,13 +235,17 @@ impl Hooks {
 
     /// Makes every hook check, beside whatever it does already. Doing it again changes nothing. A hook that is in place
     /// is durable when this returns.
+    ///
+    /// When it returns, the hooks survive power loss.
     pub fn install(&self) -> Result<(), HookError> {
-        self.places().try_for_each(|place| place.install())
+        self.places().try_for_each(|place| place.install())?;
+        self.sync()
     }
 
     /// Gives back what was there before. Doing it again changes nothing.
     pub fn uninstall(&self) -> Result<(), HookError> {
         self.places().try_for_each(|place| place.uninstall())?;
+        self.sync()?;
         if self.is_default {
             // Git makes it with its samples, or not at all.
             disk::remove_dir_if_empty(self.directory())?;
@@ -252,6 +256,15 @@ impl Hooks {
     /// Tells what stands in the place of each hook.
     pub fn states(&self) -> Result<Vec<HookReport>, HookError> {
         self.places().map(|place| place.report()).collect()
+    }
+
+    fn sync(&self) -> Result<(), HookError> {
+        for directory in &self.directories {
+            if disk::contained::stat(directory)?.is_some() {
+                disk::sync::barrier_at(directory)?;
+            }
+        }
+        Ok(())
     }
 
     fn places(&self) -> impl Iterator<Item = Place<'_>> {

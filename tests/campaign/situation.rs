@@ -19,6 +19,9 @@ pub(crate) struct Situation {
     pub(crate) exit: i32,
     /// What the hint says to type first when a fault that lasted has left something in the way of the same command.
     pub(crate) retreat: Option<&'static [&'static str]>,
+    /// Whether what it answers survives power loss. Locks, leases and staging do not have to: they are of no use to anybody
+    /// after it.
+    pub(crate) durable: bool,
     /// Whether a crash may also leave something between before and after, which the same command then completes: true
     /// of commands that promise this for each of their steps only.
     pub(crate) in_steps: bool,
@@ -70,6 +73,7 @@ pub(crate) const ALL: &[Situation] = &[
     whole("rollback", staged_on_branch, &["rollback", "-t", "agent"]),
     Situation {
         retreat: Some(&["rollback", "-t", "agent"]),
+        durable: false,
         ..in_steps(
             "begin",
             repository,
@@ -134,6 +138,7 @@ const fn whole(
         at: ".",
         exit: 0,
         retreat: None,
+        durable: true,
         in_steps: false,
     }
 }

@@ -85,8 +85,11 @@ fn assert_kept(sandbox: &Sandbox, bytes: &str, finished: &Finished) {
     }
 }
 
+/// Puts `bytes` under a name.
+type Save = fn(&Path, &str);
+
 /// Ways in which an editor saves. Each leaves `bytes` under the name `path`.
-const EDITORS: [(&str, fn(&Path, &str)); 5] = [
+const EDITORS: [(&str, Save); 5] = [
     ("in place", |path, bytes| fs::write(path, bytes).unwrap()),
     ("by rename", |path, bytes| {
         let aside = path.with_extension("swp");

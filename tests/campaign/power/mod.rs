@@ -148,7 +148,7 @@ impl Recording {
     fn judge(&self, crash: Crash, sandbox: &Sandbox) -> Result<Ending, Violation> {
         let at = self.situation.at;
         let found = State::of(sandbox, at);
-        let is_acknowledged = crash.before >= self.acknowledged;
+        let is_acknowledged = self.situation.durable && crash.before >= self.acknowledged;
         let is_old = is_same(&found, &self.old) && !is_acknowledged;
         let is_new = is_same(&found, &self.new);
         let is_between = self.situation.in_steps && !is_acknowledged && found.files == self.old.files;
