@@ -91,6 +91,8 @@ event_kinds! {
     HookRefused = "hook.refused",
     /// A git hook was told to let something pass.
     HookBypassed = "hook.bypassed",
+    /// A place in the queue was given up before its turn came.
+    ResourceGivenUp = "resource.given_up",
     /// A wait that would have closed a cycle was refused.
     DeadlockFound = "deadlock.found",
     /// Foreign bytes were found while applying, and kept.

@@ -224,7 +224,7 @@ pub(crate) fn granted(
 fn give_up(rows: &mut dyn Rows, places: Vec<WaiterRow>) -> Result<Vec<Resource>> {
     let mut freed = Vec::new();
     for place in places {
-        rows.delete_waiter(&place)?;
+        grant::leave(rows, &place)?;
         if place.is_queued() {
             freed.extend(place.wants.iter().map(|lock| lock.resource));
         }

@@ -88,7 +88,15 @@ pub(crate) fn grant(rows: &mut dyn Rows, row: &mut TaskRow, locks: &[Lock]) -> R
     extend(rows, row);
     if row.lost {
         // What a lost lease still blocks for others is its own again, under the new token.
+        let rest: Vec<Lock> = rows
+            .locks_of(&row.id)?
+            .into_iter()
+            .map(|held| held.lock)
+            .collect();
         rows.delete_locks_of(&row.id)?;
+        if !rest.is_empty() {
+            rows.event(&about_locks(EventKind::ResourceUnlocked, &row.id, rest.iter()))?;
+        }
         row.lost = false;
     } else if locks.is_empty() && row.token.get() > 0 {
         return rows.put_task(row);
@@ -154,7 +162,7 @@ pub(crate) fn reap(
     let mut freed: Vec<Resource> = gone.iter().map(|lock| lock.resource.clone()).collect();
     for waiter in rows.waiters_of(&row.id)? {
         freed.extend(waiter.wants.iter().map(|lock| lock.resource));
-        rows.delete_waiter(&waiter)?;
+        leave(rows, &waiter)?;
     }
     rows.put_task(&TaskRow {
         lost: true,
@@ -203,9 +211,19 @@ pub(crate) fn take_back(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<Vec<R
     Ok(handed.into_iter().map(|lock| lock.resource).collect())
 }
 
+/// Removes a place, and says in the history that it was given up if its turn had not come: whoever is served from then on
+/// overtakes nobody.
+pub(crate) fn leave(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<()> {
+    rows.delete_waiter(waiter)?;
+    if waiter.is_queued() {
+        rows.event(&NewEvent::about(EventKind::ResourceGivenUp, &waiter.task))?;
+    }
+    Ok(())
+}
+
 /// Takes a place out of the queue. Answers what later places no longer have to wait for.
 pub(crate) fn drop_place(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<Vec<Resource>> {
-    rows.delete_waiter(waiter)?;
+    leave(rows, waiter)?;
     remove_if_idle(rows, &waiter.task)?;
     Ok(waiter.wants.iter().map(|lock| lock.resource).collect())
 }

@@ -54,7 +54,7 @@ pub(crate) fn release(
             rows.delete_locks_of(id)?;
             if rows.has_waiters()? {
                 for waiter in rows.waiters_of(id)? {
-                    rows.delete_waiter(&waiter)?;
+                    grant::leave(rows, &waiter)?;
                     freed.extend(waiter.wants.iter().map(|lock| lock.resource));
                 }
             }

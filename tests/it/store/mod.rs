@@ -7,3 +7,4 @@ mod locks;
 mod processes;
 mod queue;
 mod same;
+mod simulation;

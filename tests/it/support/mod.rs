@@ -2,6 +2,7 @@
 //! that are awkward on purpose, and crowds of workers that start at the same instant.
 
 mod crowd;
+pub(crate) mod oracle;
 pub(crate) mod program;
 mod repositories;
 pub(crate) mod running;
