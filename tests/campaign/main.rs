@@ -12,6 +12,7 @@
 mod backup;
 mod bench;
 mod calls;
+mod crowd;
 mod errors;
 mod kill;
 mod mutants;

@@ -8,7 +8,7 @@ use super::kill::Among;
 use super::points::Scenario;
 use super::power::{self, FileSystem, Recording};
 use super::situation::{self, Situation};
-use super::{errors, kill, mutants, stories};
+use super::{crowd, errors, kill, mutants, stories};
 
 /// The sample is the same in every run: a failure can be repeated at once. The whole campaign takes other seeds.
 const SEED: u64 = 20_261_121;
@@ -65,7 +65,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         .chain(stories::trials())
         .chain(kills)
         .chain(errors)
-        .chain([mutants::trial()])
+        .chain([mutants::trial(), Trial::test("crowd: sixty processes", crowd)])
         .chain(
             LOSING_POWER
                 .iter()
@@ -119,6 +119,14 @@ fn lose_power(name: &str) -> Result<(), Failed> {
     for crash in crashes.into_iter().take(POWER_STATES) {
         let ended = recording.look(crash);
         ended.map_err(|violation| format!("{crash:?}: {violation}"))?;
+    }
+    Ok(())
+}
+
+fn crowd() -> Result<(), Failed> {
+    let outcome = crowd::run(60, SEED)?;
+    if outcome.committed == 0 || outcome.grants == 0 {
+        return Err(format!("nobody got anywhere: {outcome:?}").into());
     }
     Ok(())
 }

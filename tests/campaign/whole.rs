@@ -19,7 +19,7 @@ use super::power::{self, FileSystem, Recording};
 use super::situation::{self, Situation};
 use super::tally::{self, Tally};
 use super::trace::{Fault, Victim};
-use super::{errors, kill, mutants};
+use super::{crowd, errors, kill, mutants};
 
 /// Runs the whole fault campaign, or the part that is asked for.
 #[derive(Debug, Parser)]
@@ -39,6 +39,18 @@ enum Kind {
     Errors(Extent),
     /// Lose power at every instant
     Power(PowerExtent),
+    /// Let a crowd of processes loose on one repository, and kill, stop and rob them
+    Crowd {
+        /// How many processes
+        #[arg(long, default_value_t = 1000)]
+        processes: usize,
+        /// How many times, each with another seed
+        #[arg(long, default_value_t = 1)]
+        rounds: u64,
+        /// What chooses everything
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Put bugs in, one at a time, and see each of them found
     Mutants {
         /// Only mutants whose name contains this
@@ -118,6 +130,11 @@ pub(crate) fn main() -> ExitCode {
         Kind::Kill(extent) | Kind::Double(extent) | Kind::Errors(extent) => extent,
         Kind::Power(extent) => return power_loss(extent),
         Kind::Mutants { only } => return mutants::all(only),
+        Kind::Crowd {
+            processes,
+            rounds,
+            seed,
+        } => return crowds(*processes, *seed..seed + rounds),
     };
     let started = Instant::now();
     let situations: Vec<Situation> = situation::ALL
@@ -177,7 +194,9 @@ fn experiments(kind: &Kind, extent: &Extent, bench: &Bench, share: Option<usize>
             let points = (0..rounds).flat_map(|_| points.clone());
             points.enumerate().map(double).collect()
         }
-        Kind::Power(_) | Kind::Mutants { .. } => unreachable!("they are no experiments on a bench"),
+        Kind::Power(_) | Kind::Mutants { .. } | Kind::Crowd { .. } => {
+            unreachable!("they are no experiments on a bench")
+        }
         Kind::Errors(_) => {
             let points = errors::points(&bench.calls(Call::can_fail)).into_iter();
             let is_wanted = |point: &Fault| match (extent.at, point) {
@@ -308,4 +327,24 @@ fn lose_power(extent: &PowerExtent, situation: Situation, file_system: FileSyste
         tally.add(&ended);
     }
     tally
+}
+
+fn crowds(processes: usize, seeds: std::ops::Range<u64>) -> ExitCode {
+    for seed in seeds {
+        match crowd::run(processes, seed) {
+            Ok(outcome) => println!("seed {seed}: {outcome:?}"),
+            Err(violation) => {
+                println!("VIOLATION seed {seed}: {violation}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let mut freed = crowd::freed_after(40);
+    freed.sort();
+    println!(
+        "a dead owner's lock, from the question to the grant, a process included: median {:?}, worst {:?}",
+        freed[freed.len() / 2],
+        freed[freed.len() - 1]
+    );
+    ExitCode::SUCCESS
 }

@@ -143,6 +143,12 @@ impl Bench {
         }
     }
 
+    /// Opens the registry as nobody but a test does.
+    pub(super) fn registry(&self) -> rusqlite::Connection {
+        let (_, place) = self.place.as_ref().unwrap();
+        rusqlite::Connection::open(&place.registry).unwrap()
+    }
+
     /// Opens the store anew, as another process would.
     pub(super) fn reopen(&mut self) {
         if let Some((_, place)) = &self.place {

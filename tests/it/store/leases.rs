@@ -165,3 +165,38 @@ fn a_service_whose_time_is_up_is_not_held_twice() {
         assert_eq!(bench.held(), ["second write service:db"]);
     });
 }
+
+/// Power loss may take the newest rows with it, the counter's among them. A new boot leaves room for all that a boot can
+/// give out without a sync, and what is given out beyond that is synced.
+#[test]
+fn no_token_is_given_out_twice_over_a_power_loss() {
+    const PER_BOOT: u64 = 1 << 20;
+    const UNSYNCED_MAX: u64 = 1 << 19;
+    let mut bench = Bench::sqlite();
+    let before = token(&bench.begin("before", &["w:a"]).unwrap()).get();
+    bench.machine.reboot();
+    let after = token(&bench.begin("after", &["w:b"]).unwrap()).get();
+    assert!(after >= before + PER_BOOT, "{after} after {before}");
+
+    let registry = bench.registry();
+    let durable = || -> u64 {
+        let number = registry.query_row("SELECT token_durable FROM counter", [], |row| {
+            row.get::<_, i64>(0)
+        });
+        number.unwrap().try_into().unwrap()
+    };
+    let bound = durable();
+    assert!(bound >= before + PER_BOOT);
+    registry
+        .execute(
+            "UPDATE counter SET token = token_durable + ?1",
+            [i64::try_from(UNSYNCED_MAX).unwrap()],
+        )
+        .unwrap();
+    let far = token(&bench.begin("far", &["w:c"]).unwrap()).get();
+    let moved = durable();
+    assert!(
+        far <= moved + UNSYNCED_MAX && moved >= bound + UNSYNCED_MAX,
+        "{far}, {moved}, {bound}"
+    );
+}

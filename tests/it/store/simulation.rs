@@ -51,11 +51,11 @@ fn nor_in_some_that_are_kept_on_disk() {
 fn live(mut bench: Bench, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut oracle = Oracle::default();
-    let mut seen = 0;
+    let mut last = 0;
     let mut history = Vec::new();
     for _ in 0..ACTS {
         let act = act(&mut bench, &mut random);
-        for event in news(&mut bench.store, &mut seen) {
+        for event in news(&mut bench.store, &mut last) {
             let wrong = oracle.look(&event).err();
             history.push(format!("{act}: {event:?}"));
             assert_eq!(wrong, None, "seed {seed}\n{}", history.join("\n"));
@@ -63,9 +63,9 @@ fn live(mut bench: Bench, seed: u64) {
     }
 }
 
-fn news(store: &mut Store, seen: &mut u64) -> Vec<Event> {
-    let events = store.events(*seen, usize::MAX).unwrap();
-    *seen = events.last().map_or(*seen, |event| event.seq);
+fn news(store: &mut Store, last: &mut u64) -> Vec<Event> {
+    let events = store.events(*last, usize::MAX).unwrap();
+    *last = events.last().map_or(*last, |event| event.seq);
     events
 }
 

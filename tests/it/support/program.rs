@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
@@ -99,6 +99,12 @@ impl Program {
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", self.shown));
         Running::new(child, self.shown, self.sandbox, self.input)
+    }
+
+    /// Starts the program as the head of a process group, to be signalled with everything that it starts.
+    pub(crate) fn start_group(mut self) -> Running {
+        self.command.process_group(0);
+        self.start()
     }
 
     /// Runs the program to its end.
