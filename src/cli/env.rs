@@ -7,6 +7,8 @@
 //! | `MIRROR_LOG` | a filter such as `debug`: what goes on inside, on standard error |
 //! | `MIRROR_<KEY>` | a configuration key, as in `MIRROR_GIT_TARGET` for `git.target` |
 //! | `GIT_INDEX_FILE` | set by git for its hooks: the index that it is about to commit |
+//! | `GIT_QUARANTINE_PATH` | set by git for its hooks: where the objects of a push lie that is not accepted yet |
+//! | `GIT_PUSH_OPTION_COUNT`, `GIT_PUSH_OPTION_<N>` | set by git for its hooks: `mirror-task=ID`, `mirror-bypass=1` |
 //! | `XDG_CONFIG_HOME`, `HOME` | where the user's own configuration lies |
 //!
 //! Builds with fault points also know `MIRROR_FAULT` and `MIRROR_TEST_BOOT_ID`.
@@ -38,6 +40,8 @@ pub(crate) struct Environment {
     pub(crate) bypass: bool,
     /// The index that git has prepared for a hook.
     pub(crate) index: Option<PathBuf>,
+    /// Where git keeps the objects of a push that a hook is asked about.
+    pub(crate) quarantine: Option<PathBuf>,
 }
 
 impl Environment {
@@ -47,8 +51,12 @@ impl Environment {
         #[cfg(any(debug_assertions, feature = "fault-points"))]
         install_fault()?;
         Ok(Self {
-            task: text("MIRROR_TASK"),
-            bypass: text("MIRROR_BYPASS").as_deref() == Some("1"),
+            task: text("MIRROR_TASK").or_else(|| push_option("mirror-task")),
+            bypass: text("MIRROR_BYPASS").as_deref() == Some("1")
+                || push_option("mirror-bypass").as_deref() == Some("1"),
+            quarantine: env::var_os("GIT_QUARANTINE_PATH")
+                .filter(|path| !path.is_empty())
+                .map(PathBuf::from),
             index: env::var_os("GIT_INDEX_FILE")
                 .filter(|path| !path.is_empty())
                 .map(PathBuf::from),
@@ -64,6 +72,21 @@ impl Environment {
             .unwrap_or_else(|| "unknown".to_owned())
     }
 }
+
+/// Reads `NAME=VALUE` of the options that came with a push, which reach a server where variables do not.
+fn push_option(name: &str) -> Option<String> {
+    let count: u32 = text("GIT_PUSH_OPTION_COUNT")?.parse().ok()?;
+    let options =
+        (0..count.min(PUSH_OPTIONS_MAX)).filter_map(|number| text(&format!("GIT_PUSH_OPTION_{number}")));
+    let mut values = options.filter_map(|option| {
+        let (given, value) = option.split_once('=')?;
+        (given == name).then(|| value.to_owned())
+    });
+    values.next()
+}
+
+/// How many options of a push are looked at.
+const PUSH_OPTIONS_MAX: u32 = 64;
 
 /// Reads the variables of configuration keys.
 pub(crate) fn configuration() -> anyhow::Result<Layer> {

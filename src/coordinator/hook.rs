@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::config::HookMode;
 use crate::coordinator::{Coordinator, Error};
 use crate::git::hooks::{HookName, HookReport, Hooks};
-use crate::git::{Git, PushedRef};
+use crate::git::{Git, PushedRef, ReceivedRef};
 use crate::model::{Conflict, EventKind, RepoPath, TaskId};
 use crate::store::NewEvent;
 
@@ -22,6 +22,8 @@ pub struct HookRequest {
     pub bypass: bool,
     /// The index that git prepared, where it is not the usual one.
     pub index: Option<PathBuf>,
+    /// Where git keeps the objects of a push that it has not accepted yet.
+    pub quarantine: Option<PathBuf>,
     /// What follows the name of the hook; for a push the name of the other side comes first.
     pub arguments: Vec<String>,
     /// What git sends to the hook; for a push one line for each ref.
@@ -38,11 +40,11 @@ pub enum HookAnswer {
 }
 
 impl Coordinator {
-    /// Puts the hooks in place, beside those that are there. Doing it again changes nothing. They are durable when this
+    /// Puts these hooks in place, beside those that are there. Doing it again changes nothing. They are durable when this
     /// returns.
-    pub fn hook_install(&self) -> Result<Hooks, Error> {
+    pub fn hook_install(&self, names: &[HookName]) -> Result<Hooks, Error> {
         let hooks = self.repository("Installing git hooks")?.hooks()?;
-        hooks.install()?;
+        hooks.install(names)?;
         Ok(hooks)
     }
 
@@ -94,6 +96,14 @@ impl Coordinator {
             HookName::PrePush => {
                 let remote = request.arguments.first().map_or("", String::as_str);
                 git.changed_by_push(remote, &PushedRef::parse_all(&request.input)?)?
+            }
+            HookName::PreReceive => {
+                let refs = ReceivedRef::parse_all(&request.input)?;
+                git.changed_by_receiving(&refs, request.quarantine.as_deref())?
+            }
+            HookName::Update => {
+                let received = ReceivedRef::of_arguments(&request.arguments)?;
+                git.changed_by_receiving(&[received], request.quarantine.as_deref())?
             }
         };
         Ok(paths.into_iter().collect())

@@ -40,6 +40,47 @@ impl PushedRef {
     }
 }
 
+/// A ref that a push moves here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivedRef {
+    /// Its full name.
+    pub name: String,
+    /// What it holds; zero when it is new.
+    pub old: ObjectId,
+    /// What it shall hold; zero when it shall go.
+    pub new: ObjectId,
+}
+
+impl ReceivedRef {
+    /// Reads the lines `<old id> <new id> <ref>` that git sends to `pre-receive`.
+    pub fn parse_all(input: &str) -> Result<Vec<Self>> {
+        let lines = input.lines().filter(|line| !line.is_empty());
+        let parse = |line: &str| {
+            let mut fields = line.splitn(3, ' ');
+            Self::of(fields.nth(2)?, line.split(' ').next()?, line.split(' ').nth(1)?)
+        };
+        let fail = |line: &str| GitError::Answer(format!("{line:?} for a ref that is pushed"));
+        lines.map(|line| parse(line).ok_or_else(|| fail(line))).collect()
+    }
+
+    /// Takes the three arguments of `update`.
+    pub fn of_arguments(arguments: &[String]) -> Result<Self> {
+        let read = || match arguments {
+            [name, old, new] => Self::of(name, old, new),
+            _ => None,
+        };
+        read().ok_or_else(|| GitError::Answer(format!("{arguments:?} for a ref that is pushed")))
+    }
+
+    fn of(name: &str, old: &str, new: &str) -> Option<Self> {
+        Some(Self {
+            name: name.to_owned(),
+            old: old.parse().ok()?,
+            new: new.parse().ok()?,
+        })
+    }
+}
+
 impl Git {
     /// Lists the paths in which the index in `file` differs from the current commit, or from nothing before the first
     /// one. `git commit -a` and `git commit PATH` prepare an index of their own: `file` is what git names in the
@@ -98,6 +139,54 @@ impl Git {
                 .find_commit(commit)
                 .map_err(GitError::of("reading a commit"))?;
             paths.extend(self.changed_by(&commit)?);
+        }
+        Ok(paths)
+    }
+
+    /// Lists the paths that a push changes here. Of the branch that is checked out everything counts in which it will
+    /// differ; elsewhere what is new to this repository, and what a branch loses that is forced to something else.
+    ///
+    /// The objects of a push that is not accepted yet lie in `quarantine`.
+    pub fn changed_by_receiving(
+        &self,
+        refs: &[ReceivedRef],
+        quarantine: Option<&Path>,
+    ) -> Result<BTreeSet<RepoPath>> {
+        let fail = || GitError::of("looking for what is pushed");
+        if let Some(quarantine) = quarantine {
+            let store = self.repository.odb().map_err(fail())?;
+            store
+                .add_disk_alternate(&quarantine.to_string_lossy())
+                .map_err(fail())?;
+        }
+        let head = self.head()?.branch().map(str::to_owned);
+        let mut paths = BTreeSet::new();
+        for received in refs.iter().filter(|received| received.new != ObjectId::ZERO) {
+            let object = self
+                .repository
+                .find_object(oid(received.new), None)
+                .map_err(fail())?;
+            // A tag of something else than a commit changes no path.
+            let Ok(new) = object.peel_to_commit() else {
+                continue;
+            };
+            let old = self.repository.find_commit(oid(received.old)).ok();
+            let is_forced = old.as_ref().is_some_and(|old| {
+                let descends = self.repository.graph_descendant_of(new.id(), old.id());
+                old.id() != new.id() && !descends.unwrap_or(false)
+            });
+            if is_forced || head.as_deref() == Some(received.name.as_str()) {
+                let trees = (old.as_ref().map(Commit::tree).transpose(), new.tree());
+                let (old, new) = (trees.0.map_err(fail())?, trees.1.map_err(fail())?);
+                paths.extend(self.names_between(old.as_ref(), &new)?);
+            }
+            let mut walk = self.repository.revwalk().map_err(fail())?;
+            walk.push(new.id()).map_err(fail())?;
+            walk.hide_glob("refs/*").map_err(fail())?;
+            for commit in walk {
+                let commit = commit.and_then(|id| self.repository.find_commit(id));
+                paths.extend(self.changed_by(&commit.map_err(fail())?)?);
+            }
         }
         Ok(paths)
     }

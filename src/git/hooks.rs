@@ -31,6 +31,10 @@ pub enum HookName {
     PreApplyPatch,
     /// Before `git push` sends commits.
     PrePush,
+    /// At the other side, before any ref of a push moves.
+    PreReceive,
+    /// At the other side, before one ref of a push moves.
+    Update,
 }
 
 /// A text that names no hook of mirror's.
@@ -138,12 +142,27 @@ pub struct Hooks {
 
 impl HookName {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
+        Self::PreCommit,
+        Self::PreMergeCommit,
+        Self::PreApplyPatch,
+        Self::PrePush,
+        Self::PreReceive,
+        Self::Update,
+    ];
+
+    /// Those that run where somebody works.
+    pub const OF_A_WORKER: [Self; 4] = [
         Self::PreCommit,
         Self::PreMergeCommit,
         Self::PreApplyPatch,
         Self::PrePush,
     ];
+
+    /// Tells whether it runs at the side that others push to.
+    pub fn is_of_a_server(self) -> bool {
+        matches!(self, Self::PreReceive | Self::Update)
+    }
 
     /// Returns the name that git knows.
     pub fn as_str(self) -> &'static str {
@@ -152,6 +171,8 @@ impl HookName {
             Self::PreMergeCommit => "pre-merge-commit",
             Self::PreApplyPatch => "pre-applypatch",
             Self::PrePush => "pre-push",
+            Self::PreReceive => "pre-receive",
+            Self::Update => "update",
         }
     }
 
@@ -161,7 +182,7 @@ impl HookName {
             Self::PreCommit => "commit",
             Self::PreMergeCommit => "merge",
             Self::PreApplyPatch => "am",
-            Self::PrePush => "push",
+            Self::PrePush | Self::PreReceive | Self::Update => "push",
         }
     }
 
@@ -171,6 +192,8 @@ impl HookName {
             Self::PreMergeCommit => include_str!("../../hooks/pre-merge-commit"),
             Self::PreApplyPatch => include_str!("../../hooks/pre-applypatch"),
             Self::PrePush => include_str!("../../hooks/pre-push"),
+            Self::PreReceive => include_str!("../../hooks/pre-receive"),
+            Self::Update => include_str!("../../hooks/update"),
         }
     }
 }
@@ -233,12 +256,14 @@ impl Hooks {
         is_husky.then_some("husky")
     }
 
-    /// Makes every hook check, beside whatever it does already. Doing it again changes nothing. A hook that is in place
+    /// Makes these hooks check, beside whatever it does already. Doing it again changes nothing. A hook that is in place
     /// is durable when this returns.
     ///
     /// When it returns, the hooks survive power loss.
-    pub fn install(&self) -> Result<(), HookError> {
-        self.places().try_for_each(|place| place.install())?;
+    pub fn install(&self, hooks: &[HookName]) -> Result<(), HookError> {
+        self.places()
+            .filter(|place| hooks.contains(&place.hook))
+            .try_for_each(|place| place.install())?;
         self.sync()
     }
 
@@ -253,9 +278,16 @@ impl Hooks {
         Ok(())
     }
 
-    /// Tells what stands in the place of each hook.
+    /// Tells what stands in the place of each hook. Those of a server are left out where they are none of ours.
     pub fn states(&self) -> Result<Vec<HookReport>, HookError> {
-        self.places().map(|place| place.report()).collect()
+        let reports: Vec<HookReport> = self
+            .places()
+            .map(|place| place.report())
+            .collect::<Result<_, _>>()?;
+        let is_shown = |report: &HookReport| {
+            !report.hook.is_of_a_server() || !matches!(report.state, HookState::Absent | HookState::Foreign)
+        };
+        Ok(reports.into_iter().filter(is_shown).collect())
     }
 
     fn sync(&self) -> Result<(), HookError> {

@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{ErrorCode, Repository, RepositoryOpenFlags};
 
-pub use changed::PushedRef;
+pub use changed::{PushedRef, ReceivedRef};
 pub use error::GitError;
 pub use find::main_root_of;
 pub use index::{IndexUpdate, IndexView};

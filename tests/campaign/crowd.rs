@@ -272,10 +272,11 @@ pub(crate) fn freed_after(rounds: usize) -> Vec<Duration> {
         taken
     };
     (0..rounds)
-        .map(|_| {
+        .map(|round| {
+            let name = format!("holder-{round}");
             let holder = sandbox.program("sleep").args(["1000"]).start();
             let pid = holder.pid().to_string();
-            let begin = ["begin", "-q", "-t", "holder", "-w", "d0/f0", "--pid", &pid];
+            let begin = ["begin", "-q", "-t", &name, "-w", "d0/f0", "--pid", &pid];
             sandbox.mirror(begin).succeeded();
             holder.kill();
             ask("asker")

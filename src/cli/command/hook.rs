@@ -21,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   mirror hook install
   mirror hook status
+  mirror hook install --server                 in the repository that others push to
   MIRROR_TASK=agent-1 git commit               what agent-1 holds is not in the way of agent-1
   MIRROR_BYPASS=1 git commit                   passes all the same, and the history says so
   mirror hook uninstall";
@@ -38,13 +39,23 @@ pub(crate) struct Hook {
 #[derive(Debug, Subcommand)]
 enum Act {
     /// Put the hooks in place, beside those that are there; doing it again changes nothing
-    Install,
+    Install(Install),
     /// Take the hooks out again
     Uninstall,
     /// Tell what stands in the place of each hook
     Status,
     /// Answer git: exit code 3 when others hold what it is about to record
     Run(Run),
+}
+
+/// Which hooks.
+#[derive(Debug, Args)]
+struct Install {
+    /// The hook of a repository that others push to, which `--no-verify` does not pass: `pre-receive` refuses the whole
+    /// push, `update` only the refs concerned
+    #[arg(long, value_name = "HOOK", num_args = 0..=1, require_equals = true, default_missing_value = "pre-receive")]
+    #[arg(value_parser = ["pre-receive", "update"])]
+    server: Option<String>,
 }
 
 /// What git tells a hook.
@@ -87,14 +98,20 @@ struct Answer {
 impl Hook {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self.act {
-            Act::Install => {
-                let hooks = context.coordinator()?.hook_install()?;
+            Act::Install(install) => {
+                let names = install.names()?;
+                let hooks = context.coordinator()?.hook_install(&names)?;
                 let document = Document::new(&hooks, &hooks.states()?);
                 let directory = hooks.directory().display();
                 context.output.done(&document, || {
-                    format!(
-                        "Installed pre-commit, pre-merge-commit, pre-applypatch and pre-push in {directory}."
-                    )
+                    let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+                    let names = match names.split_last() {
+                        Some((last, others)) if !others.is_empty() => {
+                            format!("{} and {last}", others.join(", "))
+                        }
+                        _ => names.concat(),
+                    };
+                    format!("Installed {names} in {directory}.")
                 })?;
                 if let Some(tool) = hooks.rewritten_by() {
                     let notice = format!(
@@ -121,6 +138,15 @@ impl Hook {
     }
 }
 
+impl Install {
+    fn names(&self) -> anyhow::Result<Vec<HookName>> {
+        match &self.server {
+            None => Ok(HookName::OF_A_WORKER.to_vec()),
+            Some(name) => Ok(vec![name.parse()?]),
+        }
+    }
+}
+
 impl Run {
     fn answer(self, context: &Context) -> anyhow::Result<()> {
         let directory = context.directory()?;
@@ -129,7 +155,7 @@ impl Run {
             return Ok(());
         }
         let mut input = String::new();
-        if self.hook == HookName::PrePush {
+        if matches!(self.hook, HookName::PrePush | HookName::PreReceive) {
             let read = std::io::stdin().lock().read_to_string(&mut input);
             read.context("Failed reading what git is about to push")?;
         }
@@ -139,6 +165,7 @@ impl Run {
             task: self.task.given(&context.environment)?,
             bypass: context.environment.bypass,
             index: context.environment.index.clone(),
+            quarantine: context.environment.quarantine.clone(),
             arguments: words.map(|word| word.to_string_lossy().into_owned()).collect(),
             input,
         };

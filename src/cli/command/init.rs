@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use mirror::config::Layer;
 use mirror::coordinator::{Coordinator, InitOptions};
+use mirror::git::hooks::HookName;
 use serde::Serialize;
 
 use crate::cli::Context;
@@ -43,7 +44,7 @@ impl Init {
             Arc::clone(&context.host),
         )?;
         if self.hooks {
-            context.coordinator()?.hook_install()?;
+            context.coordinator()?.hook_install(&HookName::OF_A_WORKER)?;
         }
         let document = Document {
             root: made.root.display().to_string(),

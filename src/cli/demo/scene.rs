@@ -9,6 +9,7 @@ use mirror::config::Settings;
 use mirror::coordinator::{Coordinator, InitOptions, Silent};
 use mirror::disk;
 use mirror::git::ScratchRepository;
+use mirror::git::hooks::HookName;
 use mirror::host::Host;
 
 /// The directory inside the repository that the demonstration adds its own files to.
@@ -40,7 +41,7 @@ impl Scene {
         scene.write_files()?;
         repository.commit_all("Set the stage for the demonstration")?;
         Coordinator::init(root, &InitOptions::default(), Arc::clone(host))?;
-        scene.open(host)?.hook_install()?;
+        scene.open(host)?.hook_install(&HookName::OF_A_WORKER)?;
         Ok(scene)
     }
 

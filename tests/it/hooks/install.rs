@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use mirror::git::Git;
-use mirror::git::hooks::{HookError, HookState, Hooks};
+use mirror::git::hooks::{HookError, HookName, HookState, Hooks};
 use mirror::model::Kind;
 
 use super::layouts::{self, everything, hook, set_mode};
@@ -34,11 +34,11 @@ fn installing_twice_and_uninstalling_once_gives_back_the_same_bytes_and_modes() 
         (layout.make)(&sandbox);
         let before = everything(&sandbox);
         let hooks = hooks(&sandbox);
-        hooks.install().unwrap();
+        hooks.install(&HookName::OF_A_WORKER).unwrap();
         assert_eq!(states(&hooks), [HookState::Installed; 4], "{}", layout.name);
         let installed = everything(&sandbox);
         assert_ne!(installed, before, "{}", layout.name);
-        hooks.install().unwrap();
+        hooks.install(&HookName::OF_A_WORKER).unwrap();
         assert_eq!(everything(&sandbox), installed, "{}", layout.name);
         hooks.uninstall().unwrap();
         assert_eq!(everything(&sandbox), before, "{}", layout.name);
@@ -60,10 +60,10 @@ fn installing_twice_and_uninstalling_once_gives_back_the_same_bytes_and_modes() 
 fn lines_that_somebody_adds_to_ours_stay() {
     let sandbox = Sandbox::repository();
     let hooks = hooks(&sandbox);
-    hooks.install().unwrap();
+    hooks.install(&HookName::OF_A_WORKER).unwrap();
     let ours = sandbox.read(".git/hooks/pre-commit");
     sandbox.write(".git/hooks/pre-commit", format!("{ours}echo mine\n"));
-    hooks.install().unwrap();
+    hooks.install(&HookName::OF_A_WORKER).unwrap();
     assert!(hooks.states().unwrap()[0].beside);
     hooks.uninstall().unwrap();
     assert_eq!(sandbox.read(".git/hooks/pre-commit"), "#!/bin/sh\necho mine\n");
@@ -74,16 +74,16 @@ fn an_old_or_switched_off_block_is_renewed() {
     let sandbox = Sandbox::repository();
     hook(&sandbox, "#!/bin/sh\necho mine\n");
     let hooks = hooks(&sandbox);
-    hooks.install().unwrap();
+    hooks.install(&HookName::OF_A_WORKER).unwrap();
     let path = ".git/hooks/pre-commit";
     let installed = sandbox.read(path);
     sandbox.write(path, installed.replace("mirror hook run", "mirror hook walk"));
     assert_eq!(states(&hooks)[0], HookState::Outdated);
-    hooks.install().unwrap();
+    hooks.install(&HookName::OF_A_WORKER).unwrap();
     assert_eq!(sandbox.read(path), installed);
     set_mode(&sandbox.path(path), 0o644);
     assert_eq!(states(&hooks)[0], HookState::Disabled);
-    hooks.install().unwrap();
+    hooks.install(&HookName::OF_A_WORKER).unwrap();
     assert_eq!(states(&hooks)[0], HookState::Installed);
 }
 
@@ -94,7 +94,10 @@ fn damaged_markers_are_refused_by_name_and_nothing_changes() {
     let hooks = hooks(&sandbox);
     let before = everything(&sandbox);
     assert_eq!(states(&hooks)[0], HookState::Damaged);
-    for error in [hooks.install().unwrap_err(), hooks.uninstall().unwrap_err()] {
+    for error in [
+        hooks.install(&HookName::OF_A_WORKER).unwrap_err(),
+        hooks.uninstall().unwrap_err(),
+    ] {
         assert!(error.to_string().contains(".git/hooks/pre-commit"), "{error}");
         assert_eq!(error.kind(), Kind::Conflict);
         assert!(error.hint().is_some());
@@ -107,7 +110,7 @@ fn two_hooks_that_both_need_to_be_kept_are_both_kept() {
     let sandbox = Sandbox::repository();
     hook(&sandbox, "#!/usr/bin/env perl\n");
     let hooks = hooks(&sandbox);
-    hooks.install().unwrap();
+    hooks.install(&HookName::OF_A_WORKER).unwrap();
     // Another tool puts its own in the place of ours.
     fs::remove_file(sandbox.path(".git/hooks/pre-commit")).unwrap();
     symlink("another", sandbox.path(".git/hooks/pre-commit")).unwrap();
@@ -116,7 +119,7 @@ fn two_hooks_that_both_need_to_be_kept_are_both_kept() {
         (report.state, report.left_aside.is_some()),
         (HookState::Foreign, true)
     );
-    let error = hooks.install().unwrap_err();
+    let error = hooks.install(&HookName::OF_A_WORKER).unwrap_err();
     assert!(matches!(error, HookError::Taken { .. }), "{error}");
     hooks.uninstall().unwrap();
     assert_eq!(
@@ -131,7 +134,7 @@ fn two_hooks_that_both_need_to_be_kept_are_both_kept() {
     );
     // Without it the kept one comes back.
     fs::remove_file(sandbox.path(".git/hooks/pre-commit")).unwrap();
-    hooks.install().unwrap();
+    hooks.install(&HookName::OF_A_WORKER).unwrap();
     assert!(hooks.states().unwrap()[0].beside);
     hooks.uninstall().unwrap();
     assert_eq!(sandbox.read(".git/hooks/pre-commit"), "#!/usr/bin/env perl\n");
@@ -143,7 +146,7 @@ fn an_edited_script_of_ours_is_not_thrown_away_with_the_edit() {
     let sandbox = Sandbox::repository();
     hook(&sandbox, "#!/usr/bin/env perl\n");
     let hooks = hooks(&sandbox);
-    hooks.install().unwrap();
+    hooks.install(&HookName::OF_A_WORKER).unwrap();
     let ours = sandbox.read(".git/hooks/pre-commit");
     sandbox.write(".git/hooks/pre-commit", format!("{ours}echo mine\n"));
     let error = hooks.uninstall().unwrap_err();
@@ -155,7 +158,7 @@ fn an_edited_script_of_ours_is_not_thrown_away_with_the_edit() {
 fn a_directory_or_a_device_is_no_hook() {
     let sandbox = Sandbox::repository();
     fs::create_dir(sandbox.path(".git/hooks/pre-commit")).unwrap();
-    let error = hooks(&sandbox).install().unwrap_err();
+    let error = hooks(&sandbox).install(&HookName::OF_A_WORKER).unwrap_err();
     assert!(matches!(error, HookError::NoFile { .. }), "{error}");
     sandbox.git(["config", "core.hooksPath", "/dev/null"]);
     let error = try_hooks(&sandbox).unwrap_err();
@@ -181,7 +184,7 @@ fn linked_worktrees_get_the_hooks_that_git_looks_for_in_them() {
     sandbox.git(["config", "core.hooksPath", ".githooks"]);
     assert_eq!(from_linked().directory(), linked.join(".githooks"));
     let before = everything(&sandbox);
-    from_linked().install().unwrap();
+    from_linked().install(&HookName::OF_A_WORKER).unwrap();
     assert_eq!(states(&hooks(&sandbox)), [HookState::Installed; 8]);
     hooks(&sandbox).uninstall().unwrap();
     assert_eq!(

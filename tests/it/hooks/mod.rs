@@ -5,6 +5,7 @@ mod apart;
 mod beside;
 mod install;
 mod layouts;
+mod server;
 
 use std::path::PathBuf;
 
