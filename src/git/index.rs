@@ -86,6 +86,11 @@ impl Git {
         lock.push(".lock");
         disk::remove_file_if_there(Path::new(&lock))?;
         let mut index = Index::open(into).map_err(fail())?;
+        // To the library an index that it cannot look at is an empty one, and writing that would take everything out that
+        // the user has in it.
+        if disk::read_if_there(into)?.map_or(0, |bytes| entries_in(&bytes)) != index.len() {
+            return Err(GitError::Answer("the index could not be read whole".to_owned()));
+        }
         let fresh: Vec<bool> = updates
             .iter()
             .map(|update| entry_of(&index, &update.path) == update.before)
@@ -156,6 +161,12 @@ fn exact(index: &Index, path: &RepoPath) -> Option<IndexEntry> {
     index
         .iter()
         .find(|entry| entry.path == path.as_bytes() && entry.flags & STAGE_MASK == 0)
+}
+
+/// Reads from the head of an index file how many entries it has: `DIRC`, the version, the number.
+fn entries_in(bytes: &[u8]) -> usize {
+    let number = bytes.get(8..12).and_then(|number| number.try_into().ok());
+    number.map_or(0, |number| u32::from_be_bytes(number) as usize)
 }
 
 fn entry_of(index: &Index, path: &RepoPath) -> Option<TreeEntry> {

@@ -18,6 +18,8 @@ struct Story {
     call: (&'static str, &'static str),
     /// The error; `None` for a kill.
     errno: Option<Errno>,
+    /// Whether every later call of the name fails as well.
+    for_ever: bool,
 }
 
 const STORIES: &[Story] = &[
@@ -26,54 +28,70 @@ const STORIES: &[Story] = &[
         situation: "commit with a message",
         call: ("rename", "/index.lock"),
         errno: None,
+        for_ever: false,
     },
     Story {
         told: "a pack that was being written stayed in git's directory for ever",
         situation: "commit with a message",
         call: ("rename", ".pack"),
         errno: None,
+        for_ever: false,
     },
     Story {
         told: "git's lock on the scratch index of a validation kept every later one from starting",
         situation: "commit that is validated",
         call: ("rename", "/index.lock"),
         errno: None,
+        for_ever: false,
     },
     Story {
         told: "an init without its tables could be opened, and every command failed",
         situation: "init",
         call: ("openat", "/registry.db-wal"),
         errno: None,
+        for_ever: false,
     },
     Story {
         told: "a repository whose .git could not be looked at was taken for a directory without git",
         situation: "rollback",
         call: ("newfstatat", "/root/.git"),
         errno: Some(Errno::EIO),
+        for_ever: false,
+    },
+    Story {
+        told: "to libgit2 an index that it could not look at was an empty one, and that was written",
+        situation: "commit that is merged by path",
+        call: ("access", "/index"),
+        errno: Some(Errno::EACCES),
+        for_ever: true,
     },
     Story {
         told: "git went on without the repository's attributes when it could not look at its objects",
         situation: "commit through filters",
         call: ("newfstatat", "/.git/objects/"),
         errno: Some(Errno::EIO),
+        for_ever: false,
     },
     Story {
         told: "git apply reported success although it could not make a directory, and the file was lost",
         situation: "stage a patch",
         call: ("mkdir", "work/deep"),
         errno: Some(Errno::EACCES),
+        for_ever: false,
     },
     Story {
         told: "a rollback that had happened answered that it had failed",
         situation: "rollback",
         call: ("unlinkat", "lock"),
         errno: Some(Errno::EIO),
+        for_ever: false,
     },
     Story {
         told: "a begin that could not make its branch left the task open",
         situation: "begin",
         call: ("linkat", "/branch"),
         errno: Some(Errno::EROFS),
+        for_ever: false,
     },
 ];
 
@@ -105,7 +123,7 @@ fn tell(story: &Story) -> Result<(), Failed> {
                 Fault::Fail {
                     at,
                     errno,
-                    for_ever: false,
+                    for_ever: story.for_ever,
                 },
                 true,
             ),
