@@ -132,9 +132,15 @@ pub(super) fn with_block(hook: HookName, form: Form, script: &[u8]) -> Vec<u8> {
 }
 
 fn block(hook: HookName, form: Form) -> String {
+    // Nobody skips the hook of a server.
+    let skip = if hook.is_of_a_server() {
+        String::new()
+    } else {
+        format!(", or skip the check with git {} --no-verify", hook.verb())
+    };
     BLOCK
         .replace("@FORM@", form.word())
-        .replace("@VERB@", hook.verb())
+        .replace("@SKIP@", &skip)
         .replace("@SHIM@", hook.shim().trim_end())
         .replace("@CHAIN@", &form.chain(hook))
 }
