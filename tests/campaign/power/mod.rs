@@ -163,14 +163,6 @@ impl Recording {
                 "expected {expected}, found\n{found:#?}\nbefore: {old:#?}\nafter: {new:#?}"
             )));
         }
-        // A directory whose row was lost is kept for a while, and the doctor names it.
-        if sandbox.exists(".mirror/format") {
-            let cleanup = sandbox
-                .mirror_program()
-                .at(sandbox.path(at))
-                .args(["cleanup", "--force"]);
-            cleanup.run().succeeded();
-        }
         assert_clean(sandbox, at, "after power loss");
         if is_new {
             return Ok(Ending::New);
