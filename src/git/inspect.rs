@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use git2::{ErrorCode, Tree};
+use git2::{ErrorClass, ErrorCode, Tree};
 
 use crate::git::{Git, GitError, Result, object_id, oid, system_path, tree_entry};
 use crate::model::{ObjectId, RepoPath, TreeEntry};
@@ -33,7 +33,7 @@ impl Git {
     pub fn is_tree(&self, commit: ObjectId, path: &RepoPath) -> Result<bool> {
         match self.tree_of(commit)?.get_path(path.as_path()) {
             Ok(entry) => Ok(entry.kind() == Some(git2::ObjectType::Tree)),
-            Err(error) if error.code() == ErrorCode::NotFound => Ok(false),
+            Err(error) if is_no_entry(&error) => Ok(false),
             Err(error) => Err(GitError::of("reading a tree")(error)),
         }
     }
@@ -130,9 +130,15 @@ impl Git {
 fn entry_at(tree: &Tree<'_>, path: &RepoPath) -> Result<Option<TreeEntry>> {
     match tree.get_path(path.as_path()) {
         Ok(entry) => Ok(tree_entry(entry.filemode(), entry.id())),
-        Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
+        Err(error) if is_no_entry(&error) => Ok(None),
         Err(error) => Err(GitError::of("reading a tree")(error)),
     }
+}
+
+/// Tells whether a tree has no such path. libgit2 says the same of a tree on the way that it could not read, but as an
+/// error of the object store.
+fn is_no_entry(error: &git2::Error) -> bool {
+    error.code() == ErrorCode::NotFound && error.class() == ErrorClass::Tree
 }
 
 impl Git {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use git2::{ErrorCode, Repository};
+use git2::Repository;
 
 use crate::git::{GitError, Objects, Result, object_id, oid};
 use crate::model::{ObjectId, RepoPath, TreeEntry};
@@ -116,11 +116,10 @@ fn is_file(builder: &git2::TreeBuilder<'_>, name: &[u8]) -> Result<bool> {
 
 /// Finds the tree of a directory inside a tree; `None` when there is none, or a file.
 fn subtree(repository: &Repository, tree: git2::Oid, name: &[u8]) -> Result<Option<git2::Oid>> {
-    let tree = match repository.find_tree(tree) {
-        Ok(tree) => tree,
-        Err(error) if error.code() == ErrorCode::NotFound => return Ok(None),
-        Err(error) => return Err(GitError::of("reading a tree")(error)),
-    };
+    // A tree that cannot be found now is none that is empty: its entries would be missing from the commit.
+    let tree = repository
+        .find_tree(tree)
+        .map_err(GitError::of("reading a tree"))?;
     let found = tree
         .iter()
         .find(|entry| entry.name_bytes() == name)
