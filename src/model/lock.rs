@@ -82,12 +82,10 @@ pub struct Conflict {
 /// Tells whether two resources have anything in common.
 pub fn overlap(a: &Resource, b: &Resource) -> bool {
     match (a, b) {
-        (Resource::Service(a), Resource::Service(b)) => {
-            let (a, b) = (a.as_str(), b.as_str());
-            a == b || port_of(a, b) || port_of(b, a)
-        }
-        (Resource::Service(_), _) | (_, Resource::Service(_)) => false,
-        _ => reaches(a, b) || reaches(b, a),
+        (Resource::Quota { quota: a, .. }, Resource::Quota { quota: b, .. }) => a == b,
+        _ if a.is_path() && b.is_path() => reaches(a, b) || reaches(b, a),
+        // Of what has a name alone, one is the other or the whole of it.
+        _ => a.covers(b) || b.covers(a),
     }
 }
 
@@ -96,16 +94,12 @@ pub fn conflict(a: &Lock, b: &Lock) -> bool {
     (a.mode == Mode::Write || b.mode == Mode::Write) && overlap(&a.resource, &b.resource)
 }
 
-fn port_of(name: &str, port: &str) -> bool {
-    port.strip_prefix(name).is_some_and(|rest| rest.starts_with(':'))
-}
-
 /// Tells whether the name of `b` lies in what `a` covers. Two trees overlap only if one contains the other's name.
 fn reaches(a: &Resource, b: &Resource) -> bool {
     let name: Option<&RepoPath> = match b {
         Resource::File(path) => Some(path),
         Resource::Directory(path, _) => path.as_ref(),
-        Resource::Service(_) => return false,
+        _ => return false,
     };
     match name {
         Some(path) => a.covers_path(path),
@@ -248,7 +242,7 @@ impl From<Token> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Probe, ServiceName};
+    use crate::model::{Amount, MemberName, Pool, PoolName, Probe, RefName, ServiceName};
     use proptest::prelude::*;
 
     fn resource() -> impl Strategy<Value = Resource> {
@@ -261,6 +255,26 @@ mod tests {
             3 => (path, depth.clone()).prop_map(|(path, depth)| Resource::Directory(Some(path), depth)),
             1 => depth.prop_map(|depth| Resource::Directory(None, depth)),
             1 => service.prop_map(|name| Resource::Service(ServiceName::new(name).unwrap())),
+            4 => share(),
+        ]
+    }
+
+    fn share() -> impl Strategy<Value = Resource> {
+        let pool =
+            prop::sample::select(vec!["db", "db-x", "d"]).prop_map(|name| PoolName::new(name).unwrap());
+        let member = prop::sample::select(vec!["1", "2", "1/x", "10"]);
+        let member = member.prop_map(|name| MemberName::new(name).unwrap());
+        let branch = prop::sample::select(vec!["refs/heads/a", "refs/heads/a/b", "refs/tags/a"]);
+        let number = prop::sample::select(vec![0_u16, 1, 10, 5003, 50_030]);
+        prop_oneof![
+            2 => (pool.clone(), member).prop_map(|(pool, member)| Resource::Member { pool, member }),
+            1 => pool.clone().prop_map(|pool| Resource::Pool(Pool::Members(pool))),
+            1 => pool.clone().prop_map(|pool| Resource::Pool(Pool::Quota(pool))),
+            2 => (pool, 1_u64..13).prop_map(|(quota, amount)| Resource::Quota { quota, amount: Amount::new(amount) }),
+            1 => number.clone().prop_map(Resource::Port),
+            1 => number.prop_map(|number| Resource::Worktree(number.into())),
+            1 => prop::sample::select(vec![Pool::Ports, Pool::Worktrees]).prop_map(Resource::Pool),
+            1 => branch.prop_map(|name| Resource::Landing(RefName::new(name).unwrap())),
         ]
     }
 
@@ -286,7 +300,7 @@ mod tests {
             Resource::Directory(path, depth) => {
                 (path.as_ref().map(ToString::to_string).unwrap_or_default(), *depth)
             }
-            Resource::Service(_) => return Vec::new(),
+            _ => return Vec::new(),
         };
         let prefix = if key.is_empty() {
             String::new()
@@ -303,9 +317,10 @@ mod tests {
 
     fn matches(probe: &Probe, other: &Resource) -> bool {
         let key = other.key();
-        let recursive = matches!(other.letter(), "D" | "S");
+        let key = key.as_ref();
+        let whole = other.letter() == probe.whole_letter;
         probe.own == key
-            || (recursive && probe.recursive_above.iter().any(|above| above == key))
+            || (whole && probe.whole_above.iter().any(|above| above == key))
             || (other.letter() == "d" && probe.children_above.as_deref() == Some(key))
             || probe.below.as_ref().is_some_and(|below| {
                 key >= below.low.as_slice()
@@ -317,7 +332,7 @@ mod tests {
     proptest! {
         #[test]
         fn overlap_is_what_covering_a_common_name_means(a in resource(), b in resource()) {
-            if !matches!((&a, &b), (Resource::Service(_), _) | (_, Resource::Service(_))) {
+            if a.is_path() && b.is_path() {
                 let names = covered(&b);
                 prop_assert_eq!(overlap(&a, &b), covered(&a).iter().any(|name| names.contains(name)));
             }
@@ -328,6 +343,25 @@ mod tests {
         fn probing_an_ordered_table_finds_exactly_the_overlaps(a in resource(), b in resource()) {
             let found = a.namespace() == b.namespace() && matches(&a.probe(), &b);
             prop_assert_eq!(found, overlap(&a, &b));
+        }
+
+        #[test]
+        fn a_store_gives_back_what_it_was_given(a in resource(), b in resource()) {
+            prop_assert_eq!(Resource::from_parts(a.letter(), a.key().into_owned()), Some(a.clone()));
+            let parts = |of: &Resource| (of.namespace(), of.letter(), of.key().into_owned());
+            prop_assert_eq!(parts(&a) == parts(&b), a == b);
+        }
+
+        #[test]
+        fn shares_of_one_whole_exclude_each_other_only_when_they_are_the_same(a in share(), b in share()) {
+            if a.pool().is_some() && b.pool().is_some() {
+                let is_quota = matches!(a, Resource::Quota { .. });
+                prop_assert_eq!(overlap(&a, &b), a == b || (is_quota && a.pool() == b.pool()));
+            }
+            if let (Some(pool), Resource::Pool(whole)) = (a.pool(), &b) {
+                prop_assert_eq!(overlap(&a, &b), pool == *whole);
+                prop_assert_eq!(b.covers(&a), pool == *whole);
+            }
         }
 
         #[test]

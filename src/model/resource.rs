@@ -1,28 +1,13 @@
 //! What can be locked, and what each resource covers.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::amount::Amount;
+use super::name::{MemberName, PoolName, RefName, ServiceName};
 use super::path::{RepoPath, quoted};
-
-/// The longest service name, in bytes.
-const SERVICE_BYTES_MAX: usize = 128;
-
-/// The name of a service, such as `database` or `database:5432`. The name alone covers all its ports.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct ServiceName(String);
-
-/// A text that names no resource.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("Invalid service name {name:?}: {reason}")]
-pub struct ResourceError {
-    /// What was given.
-    pub name: String,
-    /// What is wrong with it.
-    pub reason: &'static str,
-}
 
 /// How far down a directory lock reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -42,120 +27,164 @@ pub enum Resource {
     Directory(Option<RepoPath>, Depth),
     /// A service.
     Service(ServiceName),
+    /// One member of a pool.
+    Member {
+        /// The pool.
+        pool: PoolName,
+        /// Which of its members.
+        member: MemberName,
+    },
+    /// A port of this machine.
+    Port(u16),
+    /// A pooled working copy.
+    Worktree(u32),
+    /// A part of a quota. Parts of one quota overlap, but are held beside each other, in the mode `read`, as long as
+    /// they add up to no more than the whole.
+    Quota {
+        /// The quota.
+        quota: PoolName,
+        /// How much of it.
+        amount: Amount,
+    },
+    /// The right to validate and to land on a branch.
+    Landing(RefName),
+    /// A whole from which shares are given out. It covers all of them, and is never given out itself.
+    Pool(Pool),
 }
 
-/// How to find every lock that overlaps a resource in a table ordered by key: the keys of the same namespace to look
-/// up exactly, and the range of keys below.
-///
-/// A store that keeps ordered keys asks these questions instead of comparing with every row; the conformance suite
-/// proves the answer equal to [`overlap`](super::overlap).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
-    /// Any lock with exactly this key overlaps.
-    pub own: Vec<u8>,
-    /// A recursive directory (or, for services, a name without port) with one of these keys overlaps.
-    pub recursive_above: Vec<Vec<u8>>,
-    /// A non-recursive directory with this key overlaps.
-    pub children_above: Option<Vec<u8>>,
-    /// Every key in `low..high` overlaps, or with `one_level` only those without a further separator.
-    pub below: Option<Below>,
-}
-
-/// A range of keys below a directory or a service name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Below {
-    /// The first key of the range.
-    pub low: Vec<u8>,
-    /// The first key past the range; `None` means to the end of the namespace.
-    pub high: Option<Vec<u8>>,
-    /// Only keys that have no `/` at or after `low.len()`.
-    pub one_level: bool,
-}
-
-impl ServiceName {
-    /// Checks a service name: printable, without spaces, at most 128 bytes, optionally ending in `:port`.
-    pub fn new(name: impl Into<String>) -> Result<Self, ResourceError> {
-        let name = name.into();
-        let reason = if name.is_empty() {
-            Some("it is empty")
-        } else if name.len() > SERVICE_BYTES_MAX {
-            Some("it is longer than 128 bytes")
-        } else if !name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte))
-        {
-            Some("only letters, digits and . _ - / : @ are allowed")
-        } else {
-            port_fault(&name)
-        };
-        match reason {
-            None => Ok(Self(name)),
-            Some(reason) => Err(ResourceError { name, reason }),
-        }
-    }
-
-    /// Returns the whole name, with the port if there is one.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    fn without_port(&self) -> Option<&str> {
-        self.0.split_once(':').map(|(name, _)| name)
-    }
-}
-
-fn port_fault(name: &str) -> Option<&'static str> {
-    let (service, port) = name.split_once(':')?;
-    let legal = !service.is_empty() && port.parse::<u16>().is_ok_and(|number| number > 0);
-    (!legal).then_some("what follows the colon must be a port, as in database:5432")
+/// A whole from which shares are given out.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Pool {
+    /// Names that are as good as each other.
+    Members(PoolName),
+    /// The ports of this machine.
+    Ports,
+    /// The pooled working copies.
+    Worktrees,
+    /// A total that is shared out by amount.
+    Quota(PoolName),
 }
 
 impl Resource {
-    /// Returns the namespace in which keys of this kind are compared. Files and directories share one.
+    /// Returns the namespace in which keys of this kind are compared. Files and directories share one, and so do a pool
+    /// and its shares.
     pub fn namespace(&self) -> &'static str {
         match self {
             Self::File(_) | Self::Directory(..) => "path",
             Self::Service(_) => "service",
+            Self::Member { .. } | Self::Pool(Pool::Members(_)) => "pool",
+            Self::Port(_) | Self::Pool(Pool::Ports) => "port",
+            Self::Worktree(_) | Self::Pool(Pool::Worktrees) => "worktree",
+            Self::Quota { .. } | Self::Pool(Pool::Quota(_)) => "quota",
+            Self::Landing(_) => "landing",
         }
     }
 
-    /// Returns the letter that tells kinds with equal keys apart: `F`, `D`, `d` or `S`.
+    /// Returns the letter that tells kinds with equal keys apart: `F`, `D`, `d`, `S`, `L`, those of shares in capitals and
+    /// those of their wholes in small letters.
     pub fn letter(&self) -> &'static str {
         match self {
             Self::File(_) => "F",
             Self::Directory(_, Depth::Recursive) => "D",
             Self::Directory(_, Depth::Children) => "d",
             Self::Service(_) => "S",
+            Self::Landing(_) => "L",
+            Self::Member { .. } => "M",
+            Self::Port(_) => "P",
+            Self::Worktree(_) => "W",
+            Self::Quota { .. } => "Q",
+            Self::Pool(Pool::Members(_)) => "m",
+            Self::Pool(Pool::Ports) => "p",
+            Self::Pool(Pool::Worktrees) => "w",
+            Self::Pool(Pool::Quota(_)) => "q",
         }
     }
 
-    /// Returns the key by which a store orders resources of one namespace. The root's key is empty.
-    pub fn key(&self) -> &[u8] {
+    /// Returns the key by which a store orders resources of one namespace. The key of a whole that has no name (the root,
+    /// all ports, all working copies) is empty.
+    pub fn key(&self) -> Cow<'_, [u8]> {
         match self {
-            Self::File(path) => path.as_bytes(),
-            Self::Directory(path, _) => path.as_ref().map_or(b"", |path| path.as_bytes()),
-            Self::Service(name) => name.0.as_bytes(),
+            Self::File(path) => path.as_bytes().into(),
+            Self::Directory(path, _) => path.as_ref().map_or(b"".as_slice(), RepoPath::as_bytes).into(),
+            Self::Service(name) => name.as_str().as_bytes().into(),
+            Self::Landing(name) => name.as_bytes().into(),
+            Self::Member { pool, member } => format!("{pool}/{member}").into_bytes().into(),
+            Self::Quota { quota, amount } => format!("{quota}={}", amount.get()).into_bytes().into(),
+            // As many digits as the largest has: then they are in order.
+            Self::Port(number) => format!("{number:05}").into_bytes().into(),
+            Self::Worktree(number) => format!("{number:010}").into_bytes().into(),
+            Self::Pool(Pool::Members(name) | Pool::Quota(name)) => name.as_str().as_bytes().into(),
+            Self::Pool(Pool::Ports | Pool::Worktrees) => b"".as_slice().into(),
         }
     }
 
     /// Puts a resource together again from what a store keeps.
     pub fn from_parts(letter: &str, key: Vec<u8>) -> Option<Self> {
-        let directory = |key: Vec<u8>| {
-            if key.is_empty() {
-                Some(None)
-            } else {
-                RepoPath::new(key).ok().map(Some)
-            }
-        };
         match letter {
-            "F" => RepoPath::new(key).ok().map(Self::File),
-            "D" => directory(key).map(|path| Self::Directory(path, Depth::Recursive)),
-            "d" => directory(key).map(|path| Self::Directory(path, Depth::Children)),
-            "S" => ServiceName::new(String::from_utf8(key).ok()?)
-                .ok()
-                .map(Self::Service),
+            "F" => return RepoPath::new(key).ok().map(Self::File),
+            "D" | "d" if key.is_empty() => return Some(Self::Directory(None, depth(letter))),
+            "D" | "d" => {
+                let path = RepoPath::new(key).ok()?;
+                return Some(Self::Directory(Some(path), depth(letter)));
+            }
+            "L" => return RefName::new(key).ok().map(Self::Landing),
+            _ => {}
+        }
+        let text = String::from_utf8(key).ok()?;
+        match letter {
+            "S" => ServiceName::new(text).ok().map(Self::Service),
+            "M" => {
+                let (pool, member) = text.split_once('/')?;
+                Some(Self::Member {
+                    pool: PoolName::new(pool).ok()?,
+                    member: MemberName::new(member).ok()?,
+                })
+            }
+            "Q" => {
+                let (quota, amount) = text.split_once('=')?;
+                Some(Self::Quota {
+                    quota: PoolName::new(quota).ok()?,
+                    amount: Amount::new(amount.parse().ok()?),
+                })
+            }
+            "P" => text.parse().ok().map(Self::Port),
+            "W" => text.parse().ok().map(Self::Worktree),
+            "m" => PoolName::new(text).ok().map(Pool::Members).map(Self::Pool),
+            "q" => PoolName::new(text).ok().map(Pool::Quota).map(Self::Pool),
+            "p" if text.is_empty() => Some(Self::Pool(Pool::Ports)),
+            "w" if text.is_empty() => Some(Self::Pool(Pool::Worktrees)),
             _ => None,
         }
+    }
+
+    /// Returns the whole of which this is a share.
+    pub fn pool(&self) -> Option<Pool> {
+        match self {
+            Self::Member { pool, .. } => Some(Pool::Members(pool.clone())),
+            Self::Port(_) => Some(Pool::Ports),
+            Self::Worktree(_) => Some(Pool::Worktrees),
+            Self::Quota { quota, .. } => Some(Pool::Quota(quota.clone())),
+            _ => None,
+        }
+    }
+
+    /// Returns the smallest resource above this one that covers it. Paths have more than one.
+    pub(super) fn whole(&self) -> Option<Self> {
+        match self {
+            Self::Service(name) => name.without_port().map(Self::Service),
+            other => other.pool().map(Self::Pool),
+        }
+    }
+
+    /// Tells whether this is a path: only for those a commit checks the token of a lock.
+    pub fn is_path(&self) -> bool {
+        matches!(self, Self::File(_) | Self::Directory(..))
+    }
+
+    /// Tells whether whoever lost it by time may still be using it without noticing. What mirror itself does on paths and
+    /// on branches is checked against the token when it counts; nobody else asks for tokens.
+    pub fn is_unfenced(&self) -> bool {
+        !self.is_path() && !matches!(self, Self::Landing(_))
     }
 
     /// Tells whether holding `self` includes holding the file `path`.
@@ -166,18 +195,13 @@ impl Resource {
             Self::Directory(None, Depth::Children) => path.parent().is_none(),
             Self::Directory(Some(own), Depth::Recursive) => own == path || path.is_below(own),
             Self::Directory(Some(own), Depth::Children) => own == path || path.parent().as_ref() == Some(own),
-            Self::Service(_) => false,
+            _ => false,
         }
     }
 
     /// Tells whether holding `self` includes holding all of `other`: whatever overlaps `other` overlaps `self` too.
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Service(own), Self::Service(other)) => {
-                own == other || other.without_port() == Some(&own.0)
-            }
-            (Self::Service(_), _) | (_, Self::Service(_)) | (Self::File(_), Self::Directory(..)) => false,
-            (_, Self::File(path)) => self.covers_path(path),
             (Self::Directory(own, Depth::Children), Self::Directory(other, depth)) => {
                 own == other && *depth == Depth::Children
             }
@@ -186,65 +210,24 @@ impl Resource {
                 .map_or(*self == Self::Directory(None, Depth::Recursive), |path| {
                     self.covers_path(path)
                 }),
-        }
-    }
-
-    /// Returns the questions that find every overlapping lock in an ordered table.
-    pub fn probe(&self) -> Probe {
-        match self {
-            Self::Service(name) => Probe {
-                own: name.0.clone().into_bytes(),
-                recursive_above: name
-                    .without_port()
-                    .map(|name| name.as_bytes().to_vec())
-                    .into_iter()
-                    .collect(),
-                children_above: None,
-                below: name.without_port().is_none().then(|| Below {
-                    low: [name.0.as_bytes(), b":"].concat(),
-                    high: Some([name.0.as_bytes(), b";"].concat()),
-                    one_level: false,
-                }),
-            },
-            Self::File(path) => path_probe(Some(path), None),
-            Self::Directory(path, depth) => path_probe(path.as_ref(), Some(*depth)),
+            (_, Self::File(path)) => self.covers_path(path),
+            (
+                Self::Quota { quota, amount },
+                Self::Quota {
+                    quota: of,
+                    amount: less,
+                },
+            ) => quota == of && amount >= less,
+            _ => self == other || other.whole().as_ref() == Some(self),
         }
     }
 }
 
-fn path_probe(path: Option<&RepoPath>, depth: Option<Depth>) -> Probe {
-    let key = path.map(|path| path.as_bytes().to_vec()).unwrap_or_default();
-    let mut recursive_above: Vec<Vec<u8>> = path
-        .iter()
-        .flat_map(|path| path.ancestors())
-        .map(|above| above.as_bytes().to_vec())
-        .collect();
-    let children_above = path.map(|path| {
-        path.parent()
-            .map(|above| above.as_bytes().to_vec())
-            .unwrap_or_default()
-    });
-    if path.is_some() {
-        recursive_above.push(Vec::new());
-    }
-    let below = depth.map(|depth| match path {
-        None => Below {
-            low: Vec::new(),
-            high: None,
-            one_level: depth == Depth::Children,
-        },
-        Some(_) => Below {
-            low: [&key[..], b"/"].concat(),
-            // '0' is the byte after '/': the range holds exactly the keys that start with "key/".
-            high: Some([&key[..], b"0"].concat()),
-            one_level: depth == Depth::Children,
-        },
-    });
-    Probe {
-        own: key,
-        recursive_above,
-        children_above,
-        below,
+fn depth(letter: &str) -> Depth {
+    if letter == "D" {
+        Depth::Recursive
+    } else {
+        Depth::Children
     }
 }
 
@@ -262,7 +245,13 @@ impl fmt::Display for Resource {
                 };
                 write!(f, "dir:{}", quoted(&[&path, end].concat()))
             }
-            Self::Service(name) => write!(f, "service:{}", name.0),
+            Self::Service(name) => write!(f, "service:{name}"),
+            Self::Member { pool, member } => write!(f, "pool:{pool}/{member}"),
+            Self::Port(number) => write!(f, "port:{number}"),
+            Self::Worktree(number) => write!(f, "worktree:{number}"),
+            Self::Quota { quota, amount } => write!(f, "quota:{quota}={amount}"),
+            Self::Landing(name) => write!(f, "landing:{name}"),
+            Self::Pool(pool) => pool.fmt(f),
         }
     }
 }
@@ -273,16 +262,19 @@ impl fmt::Debug for Resource {
     }
 }
 
-impl TryFrom<String> for ServiceName {
-    type Error = ResourceError;
-
-    fn try_from(name: String) -> Result<Self, ResourceError> {
-        Self::new(name)
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Members(name) => write!(f, "pool:{name}"),
+            Self::Ports => f.write_str("port:*"),
+            Self::Worktrees => f.write_str("worktree:*"),
+            Self::Quota(name) => write!(f, "quota:{name}"),
+        }
     }
 }
 
-impl From<ServiceName> for String {
-    fn from(name: ServiceName) -> Self {
-        name.0
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

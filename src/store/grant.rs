@@ -154,7 +154,7 @@ pub(crate) fn reap(
         rows.delete_locks_of(&row.id)?;
     } else {
         let services_too = judge::is_over_for_services(row, rows.now());
-        gone.retain(|lock| services_too || !matches!(lock.resource, Resource::Service(_)));
+        gone.retain(|lock| services_too || !lock.resource.is_unfenced());
         for lock in &gone {
             rows.delete_lock(&row.id, &lock.resource)?;
         }

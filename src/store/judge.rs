@@ -278,11 +278,7 @@ pub(crate) fn ended(row: &TaskRow, resource: &Resource, now: &Now, evidence: &Ev
         return Ended::ByDeath;
     }
     let held_for = now.boottime_ns.saturating_sub(row.renewed_ns);
-    let leases = if matches!(resource, Resource::Service(_)) {
-        SERVICE_LEASES
-    } else {
-        1
-    };
+    let leases = if resource.is_unfenced() { SERVICE_LEASES } else { 1 };
     let lease = row.ttl_ns.saturating_mul(leases);
     let by_time = |limit: i64| {
         if held_for >= limit {

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use rusqlite::{Connection, Row, params};
 
-use crate::model::{LockSet, Mode, Resource};
+use crate::model::{LockSet, Mode};
 use crate::store::error::StoreError;
 use crate::store::sqlite::database;
 use crate::store::sqlite::text::{mode_number, namespace};
@@ -70,13 +70,8 @@ fn search(
         if drain(point.query(params![ns, probe.own])?, &mut each)?.is_break() {
             return Ok(());
         }
-        let recursive = if matches!(lock.resource, Resource::Service(_)) {
-            "S"
-        } else {
-            "D"
-        };
-        let directories = probe.recursive_above.into_iter().map(|key| (key, recursive));
-        for (key, kind) in directories.chain(probe.children_above.map(|key| (key, "d"))) {
+        let wholes = probe.whole_above.into_iter().map(|key| (key, probe.whole_letter));
+        for (key, kind) in wholes.chain(probe.children_above.map(|key| (key, "d"))) {
             let question = (ns, key, kind, lock.mode);
             if asked.contains(&question) {
                 continue;

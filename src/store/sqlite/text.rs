@@ -11,7 +11,12 @@ use crate::model::{Lock, Mode, ObjectId, Resource, Token};
 pub(super) fn namespace(resource: &Resource) -> i64 {
     match resource.namespace() {
         "path" => 0,
-        _ => 1,
+        "service" => 1,
+        "pool" => 2,
+        "port" => 3,
+        "worktree" => 4,
+        "quota" => 5,
+        _ => 6,
     }
 }
 
