@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use serde_saphyr::UserMessageFormatter;
 
-use self::layer::{Days, Seconds, Store, Strategies};
+use self::layer::{AtLeastOne, Count, Days, Seconds, Store, Strategies};
 use crate::model::Kind;
 
 pub use self::layer::Layer;
@@ -22,7 +22,7 @@ pub use self::layer::Layer;
 const VARIABLE_PREFIX: &str = "MIRROR_";
 
 /// All keys, as they are written in YAML with dots between.
-pub const KEYS: [&str; 10] = [
+pub const KEYS: [&str; 14] = [
     "resource_manager.heartbeat_interval",
     "resource_manager.lock_timeout",
     "resource_manager.max_hold",
@@ -31,6 +31,10 @@ pub const KEYS: [&str; 10] = [
     "store.url",
     "git.target",
     "git.branch",
+    "run.worktrees.min",
+    "run.worktrees.max",
+    "run.link",
+    "run.copy",
     "hooks.mode",
     "history.keep_days",
 ];
@@ -56,6 +60,8 @@ pub struct Config {
     pub target: Option<String>,
     /// Whether a task works on a branch of its own.
     pub branch: Branch,
+    /// Where runs work.
+    pub run: Run,
     /// What a git hook does when a check fails.
     pub hook_mode: HookMode,
     /// Days for which the history is kept.
@@ -69,6 +75,19 @@ pub struct Directories {
     pub recursive_default: bool,
     /// Patterns, in the form of `.gitignore`, of files that a glob never expands to.
     pub ignore_patterns: Vec<String>,
+}
+
+/// Where runs work, and what they find there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// How many working copies stay prepared when nobody uses them.
+    pub worktrees_min: u32,
+    /// How many there are at most.
+    pub worktrees_max: u32,
+    /// Patterns of paths that a working copy gets as links to the original.
+    pub link: Vec<String>,
+    /// Patterns of paths that a working copy gets as copies.
+    pub copy: Vec<String>,
 }
 
 /// Whether a task works on a branch of its own.
@@ -127,6 +146,22 @@ pub enum ConfigError {
         max_hold: u32,
         /// In seconds.
         lock_timeout: u32,
+    },
+    /// A pool that may be larger than it may be.
+    #[error("run.worktrees.min ({min}) must not be larger than run.worktrees.max ({max})")]
+    Worktrees {
+        /// The least.
+        min: u32,
+        /// The most.
+        max: u32,
+    },
+    /// A pattern that leads out of the repository.
+    #[error("Invalid pattern in run.link or run.copy: {pattern}: {reason}")]
+    Furniture {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: &'static str,
     },
     /// A pattern that is none.
     #[error("Invalid pattern in resource_manager.strategies.directories.ignore_patterns")]
@@ -230,6 +265,7 @@ impl Config {
             directories: Directories::from_layer(leases.strategies.unwrap_or_default())?,
             target: git.target,
             branch: git.branch.unwrap_or_default(),
+            run: Run::from_layer(merged.run.unwrap_or_default())?,
             hook_mode: merged.hooks.unwrap_or_default().mode.unwrap_or_default(),
             keep_days: merged.history.unwrap_or_default().keep_days.unwrap_or(Days(30)).0,
         })
@@ -239,6 +275,44 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self::from_layers([]).expect("BUG: the defaults contradict no rule")
+    }
+}
+
+impl Run {
+    fn from_layer(run: layer::Run) -> Result<Self, ConfigError> {
+        let worktrees = run.worktrees.unwrap_or_default();
+        let (min, max) = (
+            worktrees.min.map_or(0, |Count(count)| count),
+            worktrees.max.map_or(8, |AtLeastOne(count)| count),
+        );
+        if min > max {
+            return Err(ConfigError::Worktrees { min, max });
+        }
+        let (link, copy) = (run.link.unwrap_or_default(), run.copy.unwrap_or_default());
+        for pattern in link.iter().chain(&copy) {
+            let reason = if pattern.is_empty() {
+                "it is empty"
+            } else if pattern.starts_with('/') {
+                "it must be relative to the root of the repository"
+            } else if pattern
+                .split('/')
+                .any(|part| matches!(part, ".." | ".git" | ".mirror"))
+            {
+                "it must stay inside the working tree"
+            } else {
+                continue;
+            };
+            return Err(ConfigError::Furniture {
+                pattern: pattern.clone(),
+                reason,
+            });
+        }
+        Ok(Self {
+            worktrees_min: min,
+            worktrees_max: max,
+            link,
+            copy,
+        })
     }
 }
 
@@ -311,6 +385,12 @@ mod tests {
                 },
                 target: None,
                 branch: Branch::Never,
+                run: Run {
+                    worktrees_min: 0,
+                    worktrees_max: 8,
+                    link: Vec::new(),
+                    copy: Vec::new(),
+                },
                 hook_mode: HookMode::Block,
                 keep_days: 30,
             }
@@ -328,6 +408,7 @@ mod tests {
     directories: {recursive_default: false, ignore_patterns: [target]}
 store: {url: sqlite}
 git: {target: develop, branch: dirty}
+run: {worktrees: {min: 2, max: 16}, link: [node_modules], copy: [.env, '*.local']}
 hooks: {mode: warn}
 history: {keep_days: 7}
 ",
@@ -344,6 +425,12 @@ history: {keep_days: 7}
                 },
                 target: Some("develop".into()),
                 branch: Branch::Dirty,
+                run: Run {
+                    worktrees_min: 2,
+                    worktrees_max: 16,
+                    link: vec!["node_modules".into()],
+                    copy: vec![".env".into(), "*.local".into()],
+                },
                 hook_mode: HookMode::Warn,
                 keep_days: 7,
             }
@@ -353,7 +440,8 @@ history: {keep_days: 7}
     #[test]
     fn every_key_is_honoured_from_the_environment_and_no_other_exists() {
         let samples = [
-            "10", "60", "3600", "false", "[target]", "sqlite", "develop", "dirty", "warn", "7",
+            "10", "60", "3600", "false", "[target]", "sqlite", "develop", "dirty", "1", "2", "[a]", "[b]",
+            "warn", "7",
         ];
         let mut seen = Layer::default();
         for (key, sample) in KEYS.iter().zip(samples) {
@@ -397,7 +485,8 @@ history: {keep_days: 7}
     fn unknown_keys_duplicates_and_wrong_types_show_the_line() {
         for (text, line, expected) in [
             ("# first\nlocks: 3\n", 2, "unknown field `locks`"),
-            ("run: {worktrees: {max: 3}}", 1, "unknown field `run`"),
+            ("run: {worktree: {max: 3}}", 1, "unknown field `worktree`"),
+            ("run:\n  worktrees: {max: 0}", 2, "at least 1"),
             (
                 "resource_manager:\n  cleanup_interval: 60\n",
                 2,

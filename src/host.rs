@@ -3,6 +3,8 @@
 //! Everybody above takes [`Now`] as an argument or asks a [`Host`], so tests move time instead of waiting for it.
 #![expect(clippy::disallowed_methods, reason = "this is where the clocks are read")]
 
+pub mod stray;
+
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -211,6 +213,17 @@ fn parse_stat(text: &[u8]) -> Option<(bool, u64)> {
     let state = fields.next()?;
     let start = fields.nth(18)?.parse().ok()?;
     Some((matches!(state, "Z" | "X"), start))
+}
+
+/// Finds field 4, the parent, of a process that is no zombie.
+fn parse_parent(text: &[u8]) -> Option<u32> {
+    let close = text.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(&text[close + 1..])
+        .ok()?
+        .split_ascii_whitespace();
+    let is_gone = matches!(fields.next()?, "Z" | "X");
+    let parent = fields.next()?.parse().ok()?;
+    (!is_gone).then_some(parent)
 }
 
 #[cfg(test)]

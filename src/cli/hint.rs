@@ -32,11 +32,15 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             format!("Run `mirror lock -t {task}` to win the locks back: what is staged is still there")
         }
         Error::NotLocked { task, paths } => format!("Run `mirror lock -t {task} {}`, or stage with --lock", writes(paths)),
+        Error::OutsideLockSet { paths, .. } => {
+            format!("Run it again with {}, or with --grow to lock on the way", writes(paths))
+        }
         Error::NothingStaged { task } => format!("Run `mirror stage -t {task} PATH --from FILE` first"),
         Error::BaseChanged { task, paths } => format!(
             "Look at them, then `mirror unstage -t {task} {}` and stage them anew",
             list(paths)
         ),
+        Error::Overtaken { .. } => "Run it again on what is there now".to_owned(),
         Error::InTheWay { paths, .. } => {
             format!("Commit them, or put them away with `git stash push -u -- {}`", list(paths))
         }
@@ -66,6 +70,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::NoMatch { .. } => {
             "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
         }
+        Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
         Error::Rejected { .. } => "Mend what it found, stage that, and commit again".to_owned(),
         Error::Hook(error) => return error.hint().into_iter().collect(),
         Error::Config(error) => return of_config(error).into_iter().collect(),
@@ -82,7 +87,11 @@ pub(crate) fn of_config(error: &ConfigError) -> Option<String> {
     match error {
         ConfigError::Store { .. } => Some("Leave --store and store.url out, or say sqlite".to_owned()),
         ConfigError::Variable { variable, .. } => Some(format!("Mend it, or `unset {variable}`")),
-        ConfigError::File { .. } | ConfigError::Hold { .. } | ConfigError::Pattern(_) => None,
+        ConfigError::File { .. }
+        | ConfigError::Hold { .. }
+        | ConfigError::Worktrees { .. }
+        | ConfigError::Furniture { .. }
+        | ConfigError::Pattern(_) => None,
     }
 }
 

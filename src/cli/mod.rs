@@ -4,6 +4,7 @@
 //! Everything that a command knows about the outside is in its [`Context`].
 
 mod arguments;
+mod child;
 mod command;
 mod demo;
 mod document;

@@ -13,12 +13,12 @@ const SHORT_DIGITS: usize = 10;
 
 /// Counts something: `1 lock`, `2 locks`.
 pub(crate) fn counted(number: usize, noun: &str) -> String {
-    let plural = match number {
-        1 => "",
-        _ if noun.ends_with("ch") => "es",
-        _ => "s",
-    };
-    format!("{number} {noun}{plural}")
+    match noun.strip_suffix("py") {
+        _ if number == 1 => format!("1 {noun}"),
+        Some(stem) => format!("{number} {stem}pies"),
+        None if noun.ends_with("ch") => format!("{number} {noun}es"),
+        None => format!("{number} {noun}s"),
+    }
 }
 
 /// Shortens the name of a commit.

@@ -15,6 +15,7 @@ pub struct Layer {
     pub(super) resource_manager: Option<ResourceManager>,
     pub(super) store: Option<Store>,
     pub(super) git: Option<Git>,
+    pub(super) run: Option<Run>,
     pub(super) hooks: Option<Hooks>,
     pub(super) history: Option<History>,
 }
@@ -64,6 +65,25 @@ pub(super) struct Git {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+pub(super) struct Run {
+    pub(super) worktrees: Option<Worktrees>,
+    #[serde(deserialize_with = "strict")]
+    pub(super) link: Option<Vec<String>>,
+    #[serde(deserialize_with = "strict")]
+    pub(super) copy: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Worktrees {
+    #[serde(deserialize_with = "strict")]
+    pub(super) min: Option<Count>,
+    #[serde(deserialize_with = "strict")]
+    pub(super) max: Option<AtLeastOne>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Hooks {
     #[serde(deserialize_with = "strict")]
     pub(super) mode: Option<HookMode>,
@@ -91,6 +111,38 @@ impl Seconds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub(super) struct Days(pub(super) u32);
+
+/// How many of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(super) struct Count(pub(super) u32);
+
+/// How many of something of which there is always one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(super) struct AtLeastOne(pub(super) u32);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_u64(Whole {
+                unit: "working copies",
+                least: 0,
+            })
+            .map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AtLeastOne {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer
+            .deserialize_u64(Whole {
+                unit: "working copies",
+                least: 1,
+            })
+            .map(Self)
+    }
+}
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -159,12 +211,26 @@ impl Layer {
                 target: above.target.or(below.target),
                 branch: above.branch.or(below.branch),
             }),
+            run: both(self.run, below.run, Run::over),
             hooks: both(self.hooks, below.hooks, |above, below| Hooks {
                 mode: above.mode.or(below.mode),
             }),
             history: both(self.history, below.history, |above, below| History {
                 keep_days: above.keep_days.or(below.keep_days),
             }),
+        }
+    }
+}
+
+impl Run {
+    fn over(self, below: Self) -> Self {
+        Self {
+            worktrees: both(self.worktrees, below.worktrees, |above, below| Worktrees {
+                min: above.min.or(below.min),
+                max: above.max.or(below.max),
+            }),
+            link: self.link.or(below.link),
+            copy: self.copy.or(below.copy),
         }
     }
 }

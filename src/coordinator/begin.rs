@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use serde_json::{Map, Value};
 
 use crate::config;
+use crate::coordinator::start_commit::start_commit;
 use crate::coordinator::{Coordinator, Error, Observer, Wanted, WantedKind, resolve, settle, task_branch};
 use crate::disk;
 use crate::git::{Git, Head};
@@ -80,6 +81,18 @@ pub struct Begun {
     pub transaction: Transaction,
 }
 
+/// What a task without a branch of its own starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Start {
+    /// The working tree, whatever it holds when something is staged.
+    Ground,
+    /// A working copy of its own, of what is there when its locks are granted.
+    Copy {
+        /// What git has recorded, without the user's uncommitted changes.
+        recorded: bool,
+    },
+}
+
 /// The branch of a task, and what it starts from.
 struct Branch {
     name: String,
@@ -90,6 +103,20 @@ struct Branch {
 impl Coordinator {
     /// Opens a task: its whole lock set or nothing, then a transaction. Holding the locks starts when this returns.
     pub fn begin(&mut self, request: &BeginRequest, observer: &mut dyn Observer) -> Result<Begun, Error> {
+        let id = TransactionId::from_uuid(unique_id());
+        let begun = self.begin_as(id, request, Start::Ground, observer)?;
+        self.store.after_command();
+        Ok(begun)
+    }
+
+    /// Opens a task whose transaction is called `id`.
+    pub(super) fn begin_as(
+        &mut self,
+        id: TransactionId,
+        request: &BeginRequest,
+        start: Start,
+        observer: &mut dyn Observer,
+    ) -> Result<Begun, Error> {
         let locks = resolve::lock_set(self, &request.wants)?;
         let owner = self.host.owner(request.pid)?;
         let task = NewTask {
@@ -100,19 +127,66 @@ impl Coordinator {
             reason: request.reason.clone(),
             metadata: request.metadata.clone(),
         };
-        let id = TransactionId::from_uuid(unique_id());
         // Refused before anything is locked: a branch that cannot be.
-        let branch = self.branch(request, &id, &locks)?;
-        let grant = self.acquire(&Asker::New(task), &locks, request.wait, observer)?;
-        let opened = self.open_with_branch(id, &grant.task, branch);
+        self.branch(request, &id, &locks)?;
+        let asked = match start {
+            Start::Ground => locks.clone(),
+            Start::Copy { .. } => self.with_worktree(&locks)?,
+        };
+        let grant = self.acquire(&Asker::New(task), &asked, request.wait, observer)?;
+        // Its locks may come from a run that was killed a moment ago, and has not been cleared up after.
+        let cleared = self.bury_dead_runs(observer);
+        if let Err(error) = cleared {
+            self.give_up_beginning(&request.task, &id);
+            return Err(error);
+        }
+        let opened = self.open_as(id, request, start, &locks, &grant.task);
         if opened.is_err() {
             self.give_up_beginning(&request.task, &id);
         }
-        self.store.after_command();
         Ok(Begun {
             task: grant.task,
             transaction: opened?,
         })
+    }
+
+    /// Opens the transaction of a task that holds its locks. What it starts from is read only now: whoever held the locks
+    /// before may have changed it.
+    fn open_as(
+        &mut self,
+        id: TransactionId,
+        request: &BeginRequest,
+        start: Start,
+        locks: &LockSet,
+        task: &Task,
+    ) -> Result<Transaction, Error> {
+        match self.branch(request, &id, locks)? {
+            Some(branch) => self.open_with_branch(id, task, Some(branch)),
+            None => match start {
+                Start::Ground => self.open_with_branch(id, task, None),
+                Start::Copy { recorded } => {
+                    let base = start_commit(self, &id, recorded)?;
+                    self.open_from(id, task, base)
+                }
+            },
+        }
+    }
+
+    fn open_from(
+        &mut self,
+        id: TransactionId,
+        task: &Task,
+        base: Option<ObjectId>,
+    ) -> Result<Transaction, Error> {
+        let transaction = self.store.open_transaction(&NewTransaction {
+            id,
+            task: task.id.clone(),
+            branch: None,
+            target: None,
+            base,
+        })?;
+        disk::create_dir_all(self.layout.transaction(&id).path())?;
+        Ok(transaction)
     }
 
     /// Best effort: a task that was not told of its locks does not use them, and the lease would end them anyway.

@@ -42,6 +42,10 @@ pub struct Cleaned {
     pub kept_branches: Vec<String>,
     /// Sockets of waiters that are no more.
     pub sockets: usize,
+    /// Working copies of the pool that are gone.
+    pub worktrees: Vec<u32>,
+    /// Kept works of runs that are gone.
+    pub kept_work: usize,
     /// Lines of the history that were too old.
     pub events: usize,
     /// Paths with foreign bytes, now in quarantine.
@@ -76,6 +80,13 @@ impl Coordinator {
         directories(self, keep_ms, usize::MAX, request.dry_run, &mut cleaned)?;
         branches(self, request.dry_run, &mut cleaned)?;
         sockets(self, request.dry_run, &mut cleaned)?;
+        let kept = if request.force {
+            self.config.run.worktrees_min
+        } else {
+            self.config.run.worktrees_max
+        };
+        kept_work(self, request, &mut cleaned)?;
+        cleaned.worktrees = self.dispose_worktrees(kept, request.dry_run)?;
         self.store.after_command();
         Ok(cleaned)
     }
@@ -209,6 +220,29 @@ fn branches(coordinator: &mut Coordinator, dry_run: bool, cleaned: &mut Cleaned)
             git.delete_branch(&name, tip)?;
         }
         cleaned.branches.push(name);
+    }
+    Ok(())
+}
+
+/// Removes the work of runs that was kept aside and that nobody has asked for in all the time that the history is kept.
+fn kept_work(
+    coordinator: &Coordinator,
+    request: &CleanupRequest,
+    cleaned: &mut Cleaned,
+) -> Result<(), Error> {
+    let keep_ms = i128::from(coordinator.config.keep_days) * 24 * 60 * 60 * 1000;
+    for name in disk::list(&coordinator.layout.all_kept())? {
+        let path = coordinator.layout.all_kept().join(&name);
+        let age_ms = contained::stat(&path)?.map_or(0, |stat| {
+            i128::from(coordinator.host.now().wall.ms) - stat.mtime_ns / 1_000_000
+        });
+        if age_ms < keep_ms {
+            continue;
+        }
+        if !request.dry_run {
+            disk::remove_dir_all(&path)?;
+        }
+        cleaned.kept_work += 1;
     }
     Ok(())
 }

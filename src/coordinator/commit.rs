@@ -6,11 +6,12 @@
 
 use crate::coordinator::carry_out::carry_out;
 use crate::coordinator::prepare::{Preparation, Prepared, prepare};
+use crate::coordinator::worktrees::Leased;
 use crate::coordinator::{Coordinator, Error, MergeKind, Observer, abandon, settle};
 use crate::disk::fault;
 use crate::disk::lock::FileLock;
 use crate::model::{Change, ObjectId, RepoPath, TaskId, Token, TransactionId};
-use crate::store::{DecideError, Decision};
+use crate::store::{DecideError, Decision, Task, Transaction};
 use crate::workspace::TransactionDirectory;
 use crate::workspace::manifest::Manifest;
 
@@ -93,6 +94,17 @@ impl Coordinator {
         request: &CommitRequest,
         observer: &mut dyn Observer,
     ) -> Result<Receipt, Error> {
+        self.commit_in(task, request, None, observer)
+    }
+
+    /// Commits what `task` staged. What is validated is made in `leased`, if the task has a working copy.
+    pub(super) fn commit_in(
+        &mut self,
+        task: &TaskId,
+        request: &CommitRequest,
+        leased: Option<&Leased>,
+        observer: &mut dyn Observer,
+    ) -> Result<Receipt, Error> {
         let is_blank = |message: &String| message.trim().is_empty();
         if request.message.as_ref().is_some_and(is_blank) {
             return Err(Error::Usage("The message is empty".to_owned()));
@@ -101,7 +113,27 @@ impl Coordinator {
         self.require_lease(task)?;
         // Nobody stages into, drops or commits the same transaction meanwhile.
         let _own = self.hold(&transaction.id)?;
-        match prepare(self, task, request, observer)? {
+        if request.validate.is_none() {
+            return self.land(task, request, leased, observer);
+        }
+        let _heartbeat = self.keep_alive(task, leased.is_some())?;
+        let turn = self.take_turn(&transaction, observer)?;
+        let landed = self.land(task, request, leased, observer);
+        if let (Err(_), Some(turn)) = (&landed, turn) {
+            self.give_turn_back(task, turn);
+        }
+        landed
+    }
+
+    /// prepare → decide → apply → finish.
+    fn land(
+        &mut self,
+        task: &TaskId,
+        request: &CommitRequest,
+        leased: Option<&Leased>,
+        observer: &mut dyn Observer,
+    ) -> Result<Receipt, Error> {
+        match prepare(self, task, request, leased, observer)? {
             Preparation::Nothing(plan) => self.commit_nothing(*plan),
             Preparation::Prepared(prepared) => {
                 let decided = prepared.decide(self)?;
@@ -114,18 +146,25 @@ impl Coordinator {
     fn commit_nothing(&mut self, plan: crate::coordinator::plan::Plan) -> Result<Receipt, Error> {
         let (task, transaction) = (plan.order.task, plan.order.transaction);
         settle::roll_back(self, &transaction)?;
-        Ok(Receipt {
-            task: task.id,
+        Ok(Receipt::nothing(&task, &transaction))
+    }
+}
+
+impl Receipt {
+    /// Says that there was nothing to commit.
+    pub(super) fn nothing(task: &Task, transaction: &Transaction) -> Self {
+        Self {
+            task: task.id.clone(),
             transaction: transaction.id,
             outcome: Outcome::Nothing,
             changes: Vec::new(),
             commit: None,
             merge: None,
-            branch: transaction.branch,
-            target: transaction.target,
+            branch: transaction.branch.clone(),
+            target: transaction.target.clone(),
             token: task.token,
             quarantined: Vec::new(),
-        })
+        }
     }
 }
 

@@ -83,6 +83,14 @@ pub enum Error {
         /// The paths.
         paths: Vec<RepoPath>,
     },
+    /// A run changed what it has not locked.
+    #[error("The run {task} changed what it has not locked: {}", path_list(paths))]
+    OutsideLockSet {
+        /// The task.
+        task: TaskId,
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
     /// Nothing was staged.
     #[error("The task {task} has staged nothing")]
     NothingStaged {
@@ -94,6 +102,12 @@ pub enum Error {
     BaseChanged {
         /// The task.
         task: TaskId,
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
+    /// Others wrote to paths while a working copy of them was worked in.
+    #[error("Changed while it was worked on in a copy: {}", path_list(paths))]
+    Overtaken {
         /// The paths.
         paths: Vec<RepoPath>,
     },
@@ -160,6 +174,14 @@ pub enum Error {
     NeedsGit {
         /// What was asked for.
         what: &'static str,
+    },
+    /// The command of a run failed.
+    #[error("The command failed ({status}) and is rolled back: {command}")]
+    CommandFailed {
+        /// The command.
+        command: String,
+        /// How it ended.
+        status: String,
     },
     /// The validation failed on the exact result.
     #[error("The validation failed ({status}): {command}")]
@@ -318,7 +340,9 @@ impl Error {
             Self::Deadlock { .. } => Kind::Deadlock,
             Self::Lost { .. } => Kind::Lost,
             Self::NotLocked { .. }
+            | Self::OutsideLockSet { .. }
             | Self::BaseChanged { .. }
+            | Self::Overtaken { .. }
             | Self::InTheWay { .. }
             | Self::MergeConflict { .. }
             | Self::OperationInProgress { .. }
@@ -326,7 +350,7 @@ impl Error {
             | Self::TargetMoved { .. }
             | Self::TargetElsewhere { .. } => Kind::Conflict,
             Self::GitBusy { .. } | Self::Space { .. } | Self::Disk(_) => Kind::Failed,
-            Self::Rejected { .. } => Kind::Rejected,
+            Self::Rejected { .. } | Self::CommandFailed { .. } => Kind::Rejected,
             Self::Damaged { .. } | Self::Stuck { .. } => Kind::Damaged,
             Self::Pending { .. } => Kind::Pending,
             Self::Undetermined { .. } => Kind::Unknown,
@@ -351,7 +375,9 @@ impl Error {
     pub fn paths(&self) -> Vec<RepoPath> {
         match self {
             Self::NotLocked { paths, .. }
+            | Self::OutsideLockSet { paths, .. }
             | Self::BaseChanged { paths, .. }
+            | Self::Overtaken { paths }
             | Self::InTheWay { paths, .. }
             | Self::Unmerged { paths }
             | Self::Damaged { paths, .. } => paths.clone(),

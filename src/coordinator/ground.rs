@@ -1,4 +1,5 @@
-//! What a task sees: what it has staged, over the working tree or, on a branch of its own, over the branch's base.
+//! What a task sees: what it has staged, over the working tree or, on a branch or in a working copy of its own, over the
+//! commit that it began from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -19,7 +20,8 @@ pub(super) struct Ground<'a> {
     pub(super) root: &'a Root,
     /// Its repository, if it has one.
     pub(super) git: Option<&'a Git>,
-    /// The commit that the task's branch begins from; `None` means that the working tree is what lies below.
+    /// The commit that the task's branch, or its working copy, begins from; `None` means that the working tree is what lies
+    /// below.
     pub(super) base: Option<ObjectId>,
     /// Where the staged objects lie.
     pub(super) slots: &'a Slots,
@@ -53,7 +55,7 @@ impl<'a> Ground<'a> {
         Self {
             root: &coordinator.root,
             git: coordinator.git.as_ref(),
-            base: transaction.branch.as_ref().and(transaction.base),
+            base: transaction.base,
             slots,
             staged: staged
                 .into_iter()

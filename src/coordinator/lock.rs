@@ -97,6 +97,7 @@ impl Coordinator {
             .iter()
             .map(|lock| lock.resource)
             .collect();
+        self.end_runs_in_place(request.from.as_ref(), &resources)?;
         let stolen = self.store.steal(&Steal {
             from: request.from.clone(),
             resources,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::coordinator::commit::CommitRequest;
 use crate::coordinator::plan::{Landing, Order, Plan, plan};
 use crate::coordinator::validate::validate;
+use crate::coordinator::worktrees::Leased;
 use crate::coordinator::{Coordinator, Error, Observer, abandon, clean, git_lock, recover, task_branch};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, contained, fault, staged};
@@ -57,6 +58,7 @@ pub(super) fn prepare(
     coordinator: &mut Coordinator,
     task: &TaskId,
     request: &CommitRequest,
+    leased: Option<&Leased>,
     observer: &mut dyn Observer,
 ) -> Result<Preparation, Error> {
     for round in 0.. {
@@ -88,7 +90,7 @@ pub(super) fn prepare(
             return Ok(Preparation::Nothing(Box::new(planned)));
         }
         if let Some(command) = &request.validate {
-            validate(coordinator, &planned, command, observer)?;
+            validate(coordinator, &planned, command, leased, observer)?;
         }
         fault::check("prepare.planned").map_err(disk::injected)?;
         let commit_lock = match early_lock {

@@ -46,6 +46,7 @@ impl Coordinator {
         let _commit_lock = self.lock_commits()?;
         let mut rest = under_lock(self, observer)?;
         retry_conflicts(self, &mut rest)?;
+        rest.undone.extend(self.bury_dead_runs(observer)?);
         let mut recovered = mem::take(&mut self.recovered);
         recovered.finished.extend(&rest.finished);
         recovered.undone.extend(rest.undone);
@@ -61,14 +62,16 @@ impl Coordinator {
 
     /// The beginning of every command: recovers if there is anything to recover and nobody alive is at it.
     pub(super) fn recover_if_needed(&mut self, observer: &mut dyn Observer) -> Result<Recovered, Error> {
-        if self.store.unfinished()?.is_empty() && !self.is_first_of_boot()? {
-            return Ok(Recovered::default());
-        }
-        // Busy means that somebody alive commits, or recovers, at this moment.
-        let Some(_commit_lock) = self.try_lock_commits()? else {
-            return Ok(Recovered::default());
+        let mut recovered = if self.store.unfinished()?.is_empty() && !self.is_first_of_boot()? {
+            Recovered::default()
+        } else if let Some(_commit_lock) = self.try_lock_commits()? {
+            under_lock(self, observer)?
+        } else {
+            // Busy means that somebody alive commits, or recovers, at this moment.
+            Recovered::default()
         };
-        under_lock(self, observer)
+        recovered.undone.extend(self.bury_dead_runs(observer)?);
+        Ok(recovered)
     }
 
     /// Tells whether no recovery of this boot has looked at every transaction directory yet.

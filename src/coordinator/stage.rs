@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::Read;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use crate::coordinator::draft::{Draft, Edit};
 use crate::coordinator::ground::Ground;
+use crate::coordinator::origin::Origin;
 use crate::coordinator::stage_step::{Step, perform, prepare};
 use crate::coordinator::{Coordinator, Error, Observer, resolve};
 use crate::disk::lock::{FileLock, available_space};
@@ -85,6 +87,13 @@ pub enum StageWhat {
     Tree {
         /// The directory: a copy of the whole working tree.
         dir: PathBuf,
+    },
+    /// What a working copy holds, compared with what it held when it was handed over.
+    WorkingCopy {
+        /// The copy.
+        dir: PathBuf,
+        /// What it held at first.
+        origin: Rc<Origin>,
     },
 }
 
@@ -289,6 +298,7 @@ impl std::fmt::Debug for StageWhat {
             Self::Chmod { path, executable } => write!(f, "Chmod({}, {executable})", path.display()),
             Self::Patch { diff } => write!(f, "Patch({} bytes)", diff.len()),
             Self::Tree { dir } => write!(f, "Tree({})", dir.display()),
+            Self::WorkingCopy { dir, .. } => write!(f, "WorkingCopy({})", dir.display()),
         }
     }
 }

@@ -114,7 +114,17 @@ pub(super) fn prepare(
         }),
         StageWhat::Patch { diff } => stage_patch::prepare(ground, diff, scratch).map(Step::Adopt),
         StageWhat::Tree { dir } => {
-            stage_tree::prepare(ground, &coordinator.current_directory.join(dir), observer).map(Step::Adopt)
+            let directory = coordinator.current_directory.join(dir);
+            stage_tree::prepare(ground, &directory, None, observer).map(Step::Adopt)
+        }
+        StageWhat::WorkingCopy { dir, origin } => {
+            let adoption = stage_tree::prepare(ground, dir, Some(origin), observer)?;
+            let overtaken = origin.overtaken(&coordinator.root, &adoption.paths)?;
+            if overtaken.is_empty() {
+                Ok(Step::Adopt(adoption))
+            } else {
+                Err(Error::Overtaken { paths: overtaken })
+            }
         }
     }
 }

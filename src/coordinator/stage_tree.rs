@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use crate::coordinator::ground::{Ground, Held};
+use crate::coordinator::origin::Origin;
 use crate::coordinator::stage_step::Adoption;
 use crate::coordinator::{Error, Observer};
 use crate::disk::DiskError;
@@ -31,12 +32,18 @@ struct Comparison<'a> {
     asked: Vec<(RepoPath, TreeEntry, Stat)>,
     differing: BTreeSet<RepoPath>,
     bytes: u64,
+    /// What the directory held at first, where that is known.
+    origin: Option<&'a Origin>,
 }
 
 /// Compares `directory` with what the task sees.
+///
+/// Where it is known what the directory held at first, only what differs from that counts: everything else may have changed
+/// on the other side.
 pub(super) fn prepare(
     ground: &Ground,
     directory: &Path,
+    origin: Option<&Origin>,
     observer: &mut dyn Observer,
 ) -> Result<Adoption, Error> {
     let fail = |source| Error::Input {
@@ -55,6 +62,7 @@ pub(super) fn prepare(
         asked: Vec::new(),
         differing: BTreeSet::new(),
         bytes: 0,
+        origin,
     };
     let found = walk::below(&directory, &mut |path| comparison.enter(path))?;
     let mut there = BTreeSet::new();
@@ -97,6 +105,9 @@ impl Comparison<'_> {
         {
             return Ok(false);
         }
+        if self.origin.is_some_and(|origin| origin.is_furnished(&path)) {
+            return Ok(false);
+        }
         if self.copy.contains_repository(&path)? {
             if !self.ground.root.contains_repository(&path)? {
                 let reason = "it is a git repository of its own".to_owned();
@@ -105,7 +116,15 @@ impl Comparison<'_> {
             self.nested.insert(path);
             return Ok(false);
         }
-        Ok(self.holds_known(&path) || !self.ground.is_ignored(&path)?)
+        Ok(self.holds_known(&path) || !self.is_ignored(&path)?)
+    }
+
+    /// Asks the rules of the directory itself, where it is a working tree.
+    fn is_ignored(&self, path: &RepoPath) -> Result<bool, Error> {
+        match self.origin.and_then(Origin::rules) {
+            Some(git) => Ok(git.is_ignored(path)?),
+            None => self.ground.is_ignored(path),
+        }
     }
 
     /// Tells whether something below a directory is tracked or staged.
@@ -131,7 +150,8 @@ impl Comparison<'_> {
     fn take(&self, found: &Found) -> Result<Option<RepoPath>, Error> {
         let path = RepoPath::new(found.path.clone())?;
         let is_known = self.tracked.contains_key(&path) || self.ground.staged.contains_key(&path);
-        if !is_known && self.ground.is_ignored(&path)? {
+        let is_furnished = self.origin.is_some_and(|origin| origin.is_furnished(&path));
+        if is_furnished || !is_known && self.is_ignored(&path)? {
             return Ok(None);
         }
         if found.stat.kind == FileKind::Other {
@@ -145,6 +165,12 @@ impl Comparison<'_> {
 
     /// Compares one path of the copy, or puts the question to git off.
     fn compare(&mut self, path: &RepoPath, copied: &Stat) -> Result<(), Error> {
+        if self
+            .origin
+            .is_some_and(|origin| origin.is_untouched(path, copied))
+        {
+            return Ok(());
+        }
         let differs = match (
             self.ground.staged.get(path),
             self.ground.branch(),
@@ -234,6 +260,9 @@ impl Comparison<'_> {
             known.extend(files.map(|(path, _)| path.clone()));
         } else {
             known.extend(walk::all_files(self.ground.root.path())?);
+        }
+        if let Some(origin) = self.origin {
+            known.retain(|path| origin.had(path) && !origin.is_furnished(path));
         }
         for path in known.difference(there) {
             let is_nested = path.ancestors().any(|above| self.nested.contains(&above));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::coordinator::{Coordinator, Error};
+use crate::coordinator::{Coordinator, Error, Worktree};
 use crate::model::TransactionId;
 use crate::store::{Task, Transaction, Waiter};
 
@@ -15,6 +15,8 @@ pub struct Status {
     pub tasks: Vec<TaskStatus>,
     /// Who waits, first come first.
     pub waiters: Vec<Waiter>,
+    /// The working copies of the pool.
+    pub worktrees: Vec<Worktree>,
     /// Transactions that recovery has still to finish or to undo.
     pub unfinished: Vec<TransactionId>,
 }
@@ -51,6 +53,7 @@ impl Coordinator {
             root: self.root.path().to_owned(),
             tasks,
             waiters: self.store.waiters()?,
+            worktrees: self.worktrees()?,
             unfinished: self
                 .store
                 .unfinished()?

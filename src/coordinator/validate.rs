@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::coordinator::plan::Plan;
-use crate::coordinator::{Coordinator, Error, Observer};
+use crate::coordinator::worktrees::Leased;
+use crate::coordinator::{Coordinator, Error, Observer, furnish};
 use crate::disk::{self, walk};
 use crate::model::Entry;
 
@@ -16,8 +17,16 @@ pub(super) fn validate(
     coordinator: &Coordinator,
     plan: &Plan,
     command: &str,
+    leased: Option<&Leased>,
     observer: &mut dyn Observer,
 ) -> Result<(), Error> {
+    if let (Some(leased), Some(reference)) = (leased, &plan.landing.reference) {
+        observer.progress("validate", 0, 1);
+        let copy = coordinator.reset_leased(leased, reference.new)?;
+        let outcome = run(plan, command, &copy);
+        observer.progress("validate", 1, 1);
+        return outcome;
+    }
     // Another place each time: a git that outlived a killed predecessor may still be writing to the last one, which goes
     // with the transaction's directory.
     let scratch = disk::scratch_dir(plan.order.directory.path(), "validation-")?;
@@ -31,7 +40,9 @@ pub(super) fn validate(
 
 fn copy_result(coordinator: &Coordinator, plan: &Plan, copy: &Path) -> Result<(), Error> {
     if let (Some(git), Some(reference)) = (&coordinator.git, &plan.landing.reference) {
-        return Ok(git.export(reference.new, copy)?);
+        git.export(reference.new, copy)?;
+        furnish::furnish(&coordinator.config, &coordinator.root, copy)?;
+        return Ok(());
     }
     // Without a commit the result is the directory as it is, with the changes in place.
     walk::copy_tree(coordinator.root.path(), copy)?;

@@ -1,5 +1,6 @@
 //! Finds today's files that match a pattern.
 
+use std::io;
 use std::path::Path;
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -53,6 +54,33 @@ pub fn expand(
         if !is_directory
             && matcher.is_match(below)
             && let Ok(relative) = entry.path().strip_prefix(root)
+            && let Ok(path) = RepoPath::new(relative.as_os_str().as_encoded_bytes())
+        {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Lists whatever exists below `root` with a name that matches `pattern`, files and directories alike, sorted. What git
+/// ignores counts as well.
+pub fn names(root: &Path, pattern: &str) -> Result<Vec<RepoPath>, DiskError> {
+    let fail = |source: io::Error| DiskError::of("listing", root)(source);
+    let invalid = |text: String| fail(io::Error::new(io::ErrorKind::InvalidInput, text));
+    let text = root
+        .to_str()
+        .ok_or_else(|| invalid("its name is not UTF-8".to_owned()))?;
+    let whole = format!(
+        "{}/{}",
+        glob::Pattern::escape(text),
+        pattern.trim_end_matches('/')
+    );
+    let found = glob::glob(&whole).map_err(|error| invalid(error.to_string()))?;
+    let mut paths = Vec::new();
+    for path in found {
+        let path = path.map_err(|error| fail(error.into()))?;
+        if let Ok(relative) = path.strip_prefix(root)
             && let Ok(path) = RepoPath::new(relative.as_os_str().as_encoded_bytes())
         {
             paths.push(path);

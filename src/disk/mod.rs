@@ -207,10 +207,15 @@ pub fn copy_file(from: &Path, to: &Path) -> Result<()> {
         .map_err(DiskError::of("copying to", to))
 }
 
+/// Makes a symlink with this text; refuses when something has the name.
+pub fn symlink(text: &Path, at: &Path) -> Result<()> {
+    std::os::unix::fs::symlink(text, at).map_err(DiskError::of("linking", at))
+}
+
 /// Copies a symlink as a symlink.
 pub fn copy_symlink(from: &Path, to: &Path) -> Result<()> {
     let text = fs::read_link(from).map_err(DiskError::of("reading the link", from))?;
-    std::os::unix::fs::symlink(text, to).map_err(DiskError::of("linking", to))
+    symlink(&text, to)
 }
 
 fn if_there<T>(answer: io::Result<T>, doing: &'static str, path: &Path) -> Result<Option<T>> {

@@ -122,6 +122,16 @@ impl IndexView {
         &self.unmerged
     }
 
+    /// Returns how many entries there are.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Tells whether nothing is tracked.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
     /// Returns the entry of a path.
     pub fn entry(&self, path: &RepoPath) -> Option<TreeEntry> {
         entry_of(&self.index, path)

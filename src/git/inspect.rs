@@ -74,13 +74,24 @@ impl Git {
 
     /// Lists tracked paths with uncommitted changes, staged or not.
     pub fn uncommitted(&self) -> Result<Vec<RepoPath>> {
+        self.status("--untracked-files=no")
+    }
+
+    /// Lists everything that is not what the checked-out commit says: uncommitted changes, and untracked files that are not
+    /// ignored. A repository below this one is left out.
+    pub fn differing(&self) -> Result<Vec<RepoPath>> {
+        self.status("--untracked-files=all")
+    }
+
+    fn status(&self, untracked: &str) -> Result<Vec<RepoPath>> {
         let output = self.run(
             &[
                 "status",
                 "--porcelain=v1",
                 "-z",
                 "--no-renames",
-                "--untracked-files=no",
+                "--ignore-submodules=all",
+                untracked,
             ],
             b"",
         )?;

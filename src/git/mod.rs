@@ -23,6 +23,7 @@ mod reference;
 mod scratch;
 mod tree;
 mod tree_difference;
+mod worktree;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub use index::{IndexUpdate, IndexView};
 pub use inspect::TreeDifference;
 pub use merge::{Merge, MergeConflict};
 pub use objects::{NewCommit, Objects, Source};
+pub use program::POINTERS;
 pub use reference::{Head, RefFile, is_ref_name};
 pub use scratch::ScratchRepository;
 

@@ -190,8 +190,24 @@ impl<'a> Objects<'a> {
 
     /// Makes a commit of the user's.
     pub fn commit(&mut self, new: &NewCommit) -> Result<ObjectId> {
-        let fail = || GitError::of("making a commit");
         let (author, committer) = (self.git.author()?, self.git.committer()?);
+        self.commit_by(new, &author, &committer)
+    }
+
+    /// Makes a commit that stays ours: nobody's name is asked for, and no branch is to have it.
+    pub fn commit_of_nobody(&mut self, new: &NewCommit) -> Result<ObjectId> {
+        let nobody =
+            git2::Signature::now("mirror", "mirror@localhost").map_err(GitError::of("making a commit"))?;
+        self.commit_by(new, &nobody, &nobody)
+    }
+
+    fn commit_by(
+        &mut self,
+        new: &NewCommit,
+        author: &git2::Signature<'_>,
+        committer: &git2::Signature<'_>,
+    ) -> Result<ObjectId> {
+        let fail = || GitError::of("making a commit");
         let buffer = {
             let tree = self.memory.find_tree(oid(new.tree)).map_err(fail())?;
             let parents = new
@@ -204,7 +220,7 @@ impl<'a> Objects<'a> {
             let parents: Vec<&git2::Commit<'_>> = parents.iter().collect();
             let made = self
                 .memory
-                .commit_create_buffer(&author, &committer, &new.message, &tree, &parents);
+                .commit_create_buffer(author, committer, &new.message, &tree, &parents);
             made.map_err(fail())?.to_vec()
         };
         Ok(object_id(self.write_object(ObjectType::Commit, &buffer)?))

@@ -9,8 +9,8 @@ use std::process::{Command, Output, Stdio};
 
 use crate::git::{Git, GitError, Result};
 
-/// What a hook or a user may have set and what would point git elsewhere.
-const REMOVED: [&str; 20] = [
+/// The variables that a hook or a user may have set, and that would point git elsewhere.
+pub const POINTERS: [&str; 20] = [
     "GIT_DIR",
     "GIT_WORK_TREE",
     "GIT_INDEX_FILE",
@@ -63,7 +63,7 @@ pub(super) fn git(directory: &Path) -> Command {
         .env("LC_ALL", "C")
         .env("GIT_TERMINAL_PROMPT", "0")
         .env("GIT_OPTIONAL_LOCKS", "0");
-    for name in REMOVED {
+    for name in POINTERS {
         command.env_remove(name);
     }
     command

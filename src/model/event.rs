@@ -97,6 +97,16 @@ event_kinds! {
     DeadlockFound = "deadlock.found",
     /// Foreign bytes were found while applying, and kept.
     ForeignWriteKept = "workspace.quarantined",
+    /// A working copy of the pool was made.
+    WorktreeCreated = "worktree.created",
+    /// A working copy was handed to a run.
+    WorktreeLeased = "worktree.leased",
+    /// A working copy came back and waits for the next run.
+    WorktreeReturned = "worktree.returned",
+    /// A working copy came back and could not be reset.
+    WorktreeFailed = "worktree.failed",
+    /// A working copy was removed.
+    WorktreeDisposed = "worktree.disposed",
     /// A new boot was noticed and the tokens were raised.
     StoreRebooted = "store.rebooted",
 }

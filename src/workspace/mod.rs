@@ -58,6 +58,8 @@ impl Layout {
             layout.wake(),
             layout.quarantines(),
             layout.worktrees(),
+            layout.runs(),
+            layout.all_kept(),
         ] {
             disk::create_private_dir(&directory)?;
         }
@@ -179,6 +181,8 @@ impl Layout {
             self.wake(),
             self.quarantines(),
             self.worktrees(),
+            self.runs(),
+            self.all_kept(),
         ] {
             let is_ours = contained::stat(&inside)?
                 .is_none_or(|inside| inside.kind == FileKind::Directory && inside.uid == stat.uid);
@@ -273,9 +277,29 @@ impl Layout {
         self.directory.join("quarantine")
     }
 
+    /// Returns where the work of a run is kept that was finished and not committed, or that was taken out of the working tree.
+    pub fn kept(&self, transaction: &TransactionId) -> PathBuf {
+        self.all_kept().join(transaction.to_string())
+    }
+
+    /// Returns the directory of all work that is kept.
+    pub fn all_kept(&self) -> PathBuf {
+        self.directory.join("kept")
+    }
+
     /// Returns the directory of pooled working copies.
     pub fn worktrees(&self) -> PathBuf {
         self.directory.join("worktrees")
+    }
+
+    /// Returns the directory with one file per run that goes on, locked by whoever runs it.
+    pub fn runs(&self) -> PathBuf {
+        self.directory.join("runs")
+    }
+
+    /// Returns the file of one run.
+    pub fn run(&self, transaction: &TransactionId) -> PathBuf {
+        self.runs().join(transaction.to_string())
     }
 
     /// Returns the file that names the boot in which recovery last looked at everything.

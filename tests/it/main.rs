@@ -17,6 +17,7 @@ mod foreign;
 mod git;
 mod hooks;
 mod readme;
+mod run;
 mod sandbox;
 mod security;
 mod stage;

@@ -4,7 +4,6 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use mirror::config::Branch;
 use mirror::coordinator::{BeginRequest, BranchChoice};
 use mirror::model::TaskId;
 use serde_json::Value;
@@ -64,7 +63,7 @@ pub(crate) struct Begin {
 
 /// When a task works on a branch of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum BranchWhen {
+pub(super) enum BranchWhen {
     /// Never
     Never,
     /// When a locked file has uncommitted changes
@@ -73,16 +72,22 @@ enum BranchWhen {
     Always,
 }
 
+impl From<BranchWhen> for BranchChoice {
+    fn from(when: BranchWhen) -> Self {
+        match when {
+            BranchWhen::Never => Self::Never,
+            BranchWhen::Dirty => Self::Dirty,
+            BranchWhen::Always => Self::Always,
+        }
+    }
+}
+
 impl Begin {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let given = self.task.given(&context.environment)?;
         let made_up = given.is_none();
         let mut coordinator = context.coordinator()?;
-        let branch = match (self.branch, coordinator.config().branch) {
-            (Some(BranchWhen::Never), _) | (None, Branch::Never) => BranchChoice::Never,
-            (Some(BranchWhen::Dirty), _) | (None, Branch::Dirty) => BranchChoice::Dirty,
-            (Some(BranchWhen::Always), _) | (None, Branch::Always) => BranchChoice::Always,
-        };
+        let branch = self.branch.map_or(BranchChoice::Configured, Into::into);
         let request = BeginRequest {
             task: given.unwrap_or_else(make_up_a_name),
             wants: self.locks.wants(),
@@ -130,7 +135,7 @@ fn pair(text: &str) -> Result<(String, String), &'static str> {
 }
 
 /// The standard library seeds each of its hashers at random.
-fn make_up_a_name() -> TaskId {
+pub(super) fn make_up_a_name() -> TaskId {
     let random = RandomState::new().hash_one(std::process::id());
     TaskId::new(format!("task-{:08x}", random >> 32))
         .expect("BUG: letters, digits and a dash always make a task id")

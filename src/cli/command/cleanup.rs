@@ -48,6 +48,8 @@ struct Document {
     branches: Vec<String>,
     kept_branches: Vec<String>,
     sockets: usize,
+    worktrees: Vec<u32>,
+    kept_work: usize,
     events: usize,
     quarantined: Vec<String>,
 }
@@ -77,6 +79,8 @@ fn document(cleaned: &Cleaned, dry_run: bool) -> Document {
         branches: short(&cleaned.branches),
         kept_branches: short(&cleaned.kept_branches),
         sockets: cleaned.sockets,
+        worktrees: cleaned.worktrees.clone(),
+        kept_work: cleaned.kept_work,
         events: cleaned.events,
         quarantined: cleaned.quarantined.iter().map(document::path).collect(),
     }
@@ -87,6 +91,8 @@ fn describe(cleaned: &Document, dry_run: bool) -> String {
         (cleaned.transactions.len(), "ended transaction"),
         (cleaned.branches.len(), "merged task branch"),
         (cleaned.sockets, "dead socket"),
+        (cleaned.worktrees.len(), "unused working copy"),
+        (cleaned.kept_work, "old work of a run"),
         (cleaned.events, "old event"),
     ];
     let removed: Vec<String> = removed

@@ -38,8 +38,9 @@ pub(crate) struct Commit {
     validate: Option<String>,
 }
 
+/// What a commit came to.
 #[derive(Serialize)]
-struct Document {
+pub(super) struct Document {
     task: TaskId,
     transaction: TransactionId,
     outcome: &'static str,
@@ -61,11 +62,7 @@ impl Commit {
         };
         let mut coordinator = context.coordinator()?;
         let receipt = coordinator.commit(&task, &request, &mut Narrator::new(context.output))?;
-        for path in &receipt.quarantined {
-            let kept =
-                format!("Warning: somebody wrote to {path} meanwhile; those bytes are in .mirror/quarantine");
-            context.output.notice(&kept);
-        }
+        warn_of_quarantined(context, &receipt);
         if context.output.quiet && !context.output.json {
             if let Some(commit) = receipt.commit {
                 output::text(&format!("{commit}\n"))?;
@@ -76,6 +73,15 @@ impl Commit {
             .output
             .answer(&Document::from(&receipt), || sentence(&receipt))?;
         Ok(ExitCode::Done)
+    }
+}
+
+/// Tells of bytes that somebody else had written to what was committed.
+pub(super) fn warn_of_quarantined(context: &Context, receipt: &Receipt) {
+    for path in &receipt.quarantined {
+        let kept =
+            format!("Warning: somebody wrote to {path} meanwhile; those bytes are in .mirror/quarantine");
+        context.output.notice(&kept);
     }
 }
 
@@ -102,7 +108,8 @@ impl From<&Receipt> for Document {
     }
 }
 
-fn sentence(receipt: &Receipt) -> String {
+/// Says in one line what a commit came to.
+pub(super) fn sentence(receipt: &Receipt) -> String {
     if receipt.outcome == Outcome::Nothing {
         return "Nothing to commit: everything that was staged is there already.\n".to_owned();
     }

@@ -8,6 +8,7 @@ mod completions;
 mod demo;
 mod diff;
 mod doctor;
+pub(crate) mod guard;
 mod history;
 mod hook;
 mod init;
@@ -17,6 +18,7 @@ mod man;
 mod recover;
 mod renew;
 mod rollback;
+mod run;
 mod show;
 mod stage;
 mod status;
@@ -42,6 +44,8 @@ pub(crate) enum Command {
     Diff(diff::Diff),
     Show(show::Show),
     Commit(commit::Commit),
+    Run(run::Run),
+    Guard(guard::Guard),
     Rollback(rollback::Rollback),
     Status(status::Status),
     Who(who::Who),
@@ -71,6 +75,8 @@ impl Command {
             Self::Diff(command) => command.run(context),
             Self::Show(command) => command.run(context),
             Self::Commit(command) => command.run(context),
+            Self::Run(command) => command.run(context),
+            Self::Guard(command) => command.run(),
             Self::Rollback(command) => command.run(context),
             Self::Status(command) => command.run(context),
             Self::Who(command) => command.run(context),

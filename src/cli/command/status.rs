@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
-use mirror::coordinator::{Coordinator, Status as State, TaskStatus};
+use mirror::coordinator::{Coordinator, Status as State, TaskStatus, Worktree, WorktreeState};
 use mirror::model::{TaskId, Token, TransactionId};
 use mirror::store::{Standing, Waiter};
 use serde::Serialize;
@@ -42,6 +42,15 @@ struct Document {
     tasks: Vec<TaskDocument>,
     waiters: Vec<WaiterDocument>,
     unfinished: Vec<TransactionId>,
+    worktrees: Vec<WorktreeDocument>,
+}
+
+#[derive(Serialize)]
+struct WorktreeDocument {
+    number: u32,
+    state: WorktreeState,
+    transaction: Option<TransactionId>,
+    path: String,
 }
 
 #[derive(Serialize)]
@@ -90,6 +99,18 @@ impl From<&State> for Document {
             tasks: state.tasks.iter().map(TaskDocument::from).collect(),
             waiters: state.waiters.iter().map(WaiterDocument::from).collect(),
             unfinished: state.unfinished.clone(),
+            worktrees: state.worktrees.iter().map(WorktreeDocument::from).collect(),
+        }
+    }
+}
+
+impl From<&Worktree> for WorktreeDocument {
+    fn from(worktree: &Worktree) -> Self {
+        Self {
+            number: worktree.number,
+            state: worktree.state,
+            transaction: worktree.transaction,
+            path: worktree.path.display().to_string(),
         }
     }
 }
@@ -137,7 +158,7 @@ fn standing(status: &TaskStatus) -> &'static str {
 
 fn describe(state: &State) -> String {
     if state.tasks.is_empty() && state.waiters.is_empty() && state.unfinished.is_empty() {
-        return "No tasks.\n".to_owned();
+        return format!("No tasks.\n{}", describe_worktrees(&state.worktrees));
     }
     // Who waits for the first locks is told among the waiters.
     let tasks = state
@@ -150,7 +171,29 @@ fn describe(state: &State) -> String {
         let commits = counted(state.unfinished.len(), "unfinished transaction");
         let _ = writeln!(text, "{commits}: run `mirror recover`.");
     }
-    text
+    text + &describe_worktrees(&state.worktrees)
+}
+
+/// Tells how many working copies of the pool are in which state.
+fn describe_worktrees(worktrees: &[Worktree]) -> String {
+    let states = [
+        (WorktreeState::InUse, "in use"),
+        (WorktreeState::Idle, "idle"),
+        (WorktreeState::Created, "being made"),
+        (WorktreeState::Failed, "failed"),
+    ];
+    let counts = states.map(|(state, word)| {
+        let count = worktrees
+            .iter()
+            .filter(|worktree| worktree.state == state)
+            .count();
+        (count > 0).then(|| format!("{count} {word}"))
+    });
+    let counts: Vec<String> = counts.into_iter().flatten().collect();
+    if counts.is_empty() {
+        return String::new();
+    }
+    format!("Working copies: {}.\n", counts.join(", "))
 }
 
 fn describe_task(status: &TaskStatus) -> String {

@@ -23,6 +23,8 @@ fn there_may_be_nothing_to_remove() {
             "branches": [],
             "kept_branches": [],
             "sockets": 0,
+            "worktrees": [],
+            "kept_work": 0,
             "events": 0,
             "quarantined": [],
         })

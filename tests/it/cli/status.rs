@@ -16,7 +16,7 @@ fn without_tasks_it_says_so() {
     assert_left!(sandbox.mirror(["status", "--json"]), @r#"
     $ mirror status --json
     --- stdout
-    {"root":"[SANDBOX]/root","store":"sqlite","tasks":[],"waiters":[],"unfinished":[]}
+    {"root":"[SANDBOX]/root","store":"sqlite","tasks":[],"waiters":[],"unfinished":[],"worktrees":[]}
     --- exit 0
     "#);
 }
@@ -59,7 +59,7 @@ fn tasks_locks_and_waiters_are_shown() {
     assert_left!(sandbox.mirror(["status", "--json"]), @r#"
     $ mirror status --json
     --- stdout
-    {"root":"[SANDBOX]/root","store":"sqlite","tasks":[{"task":"a","transaction":"[UUID]","state":"open","token":"[TOKEN]","locks":[{"resource":"file:README","mode":"write","token":"[TOKEN]","expires_in_ms":[MS]},{"resource":"dir:src/","mode":"read","token":"[TOKEN]","expires_in_ms":[MS]}],"staged":0,"host":"[HOST]","pid":null,"reason":"for a while","metadata":{},"since":"[TIME]","expires_in_ms":[MS]},{"task":"b","transaction":"[UUID]","state":"open","token":"[TOKEN]","locks":[{"resource":"file:new","mode":"write","token":"[TOKEN]","expires_in_ms":[MS]}],"staged":0,"host":"[HOST]","pid":null,"reason":null,"metadata":{},"since":"[TIME]","expires_in_ms":[MS]},{"task":"c","transaction":null,"state":"waiting","token":"[TOKEN]","locks":[],"staged":0,"host":"[HOST]","pid":null,"reason":null,"metadata":{},"since":"[TIME]","expires_in_ms":[MS]}],"waiters":[{"task":"c","wants":[{"resource":"file:README","mode":"write"}],"since":"[TIME]","blocked_by":["a"]}],"unfinished":[]}
+    {"root":"[SANDBOX]/root","store":"sqlite","tasks":[{"task":"a","transaction":"[UUID]","state":"open","token":"[TOKEN]","locks":[{"resource":"file:README","mode":"write","token":"[TOKEN]","expires_in_ms":[MS]},{"resource":"dir:src/","mode":"read","token":"[TOKEN]","expires_in_ms":[MS]}],"staged":0,"host":"[HOST]","pid":null,"reason":"for a while","metadata":{},"since":"[TIME]","expires_in_ms":[MS]},{"task":"b","transaction":"[UUID]","state":"open","token":"[TOKEN]","locks":[{"resource":"file:new","mode":"write","token":"[TOKEN]","expires_in_ms":[MS]}],"staged":0,"host":"[HOST]","pid":null,"reason":null,"metadata":{},"since":"[TIME]","expires_in_ms":[MS]},{"task":"c","transaction":null,"state":"waiting","token":"[TOKEN]","locks":[],"staged":0,"host":"[HOST]","pid":null,"reason":null,"metadata":{},"since":"[TIME]","expires_in_ms":[MS]}],"waiters":[{"task":"c","wants":[{"resource":"file:README","mode":"write"}],"since":"[TIME]","blocked_by":["a"]}],"unfinished":[],"worktrees":[]}
     --- exit 0
     "#);
     waiting.kill();
@@ -100,6 +100,7 @@ fn the_document_is_the_promised_one() {
             }],
             "waiters": [],
             "unfinished": [],
+            "worktrees": [],
         })
     );
     assert!(task["token"].is_string() && task["since"].as_str().unwrap().ends_with('Z'));

@@ -1,0 +1,170 @@
+//! The command of a run: started under a guard, told of signals, stopped when the locks are lost.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::Duration;
+
+use mirror::coordinator::WorkingCopy;
+use mirror::git;
+use mirror::host::{Stopwatch, stray};
+use rustix::process::Signal;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::origin::WithOrigin;
+use signal_hook::low_level::siginfo::Origin;
+
+use super::command::guard::{FORWARDED, is_for_everybody};
+
+/// What to start.
+#[derive(Debug)]
+pub(crate) struct Order<'a> {
+    /// The program and its arguments.
+    pub(crate) words: &'a [OsString],
+    /// Where the user stands, below the root of the working tree.
+    pub(crate) below: &'a Path,
+    /// Where the user stands.
+    pub(crate) directory: &'a Path,
+    /// Whether standard output is for our own answer alone.
+    pub(crate) keeps_output: bool,
+}
+
+/// A command that has ended well.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ended {
+    /// How it ended.
+    pub(crate) status: ExitStatus,
+    /// How long it took.
+    pub(crate) took: Duration,
+}
+
+/// Why a command did not end well.
+#[derive(Debug)]
+pub(crate) enum Unwell {
+    /// It could not be started.
+    NotStarted(std::io::Error),
+    /// It failed.
+    Failed(ExitStatus),
+    /// A signal was sent to end it, and us.
+    Interrupted(i32),
+    /// The locks were lost.
+    Lost,
+}
+
+enum Happening {
+    Ended(std::io::Result<ExitStatus>),
+    Signal(Origin),
+    Lost,
+}
+
+/// Runs a command in a working copy, to its end.
+pub(crate) fn run(order: &Order<'_>, copy: &WorkingCopy) -> Result<Ended, Unwell> {
+    let (happens, happenings) = mpsc::channel();
+    // Before anything is started: a signal in between would end us alone.
+    listen(happens.clone()).map_err(Unwell::NotStarted)?;
+    let clock = Stopwatch::start();
+    let mut guard = command(order, copy)
+        .and_then(|mut command| command.spawn())
+        .map_err(Unwell::NotStarted)?;
+    let pid = guard.id();
+    let lost = happens.clone();
+    copy.leash.when_lost(move || drop(lost.send(Happening::Lost)));
+    thread::spawn(move || drop(happens.send(Happening::Ended(guard.wait()))));
+    let (mut ending, mut interrupted, mut is_lost) = (None, None, false);
+    for happening in happenings {
+        match happening {
+            Happening::Ended(status) => {
+                let status = status.map_err(Unwell::NotStarted)?;
+                return judge(status, ending, interrupted, is_lost, clock.elapsed());
+            }
+            Happening::Lost => {
+                is_lost = true;
+                stray::send(pid, Signal::TERM);
+            }
+            Happening::Signal(origin) => {
+                match origin.signal {
+                    SIGTERM | SIGHUP => ending = Some(origin.signal),
+                    SIGINT | SIGQUIT => interrupted = Some(origin.signal),
+                    _ => {}
+                }
+                if !is_for_everybody(&origin)
+                    && let Some(signal) = Signal::from_named_raw(origin.signal)
+                {
+                    stray::send(pid, signal);
+                }
+            }
+        }
+    }
+    unreachable!("BUG: the thread that waits for the command always says how it ended")
+}
+
+/// Whoever is told to end ends, whatever the command makes of it. An interruption is the command's to judge: some take it for
+/// a key like any other.
+fn judge(
+    status: ExitStatus,
+    ending: Option<i32>,
+    interrupted: Option<i32>,
+    is_lost: bool,
+    took: Duration,
+) -> Result<Ended, Unwell> {
+    if is_lost {
+        return Err(Unwell::Lost);
+    }
+    match (ending, interrupted) {
+        (Some(signal), _) => Err(Unwell::Interrupted(signal)),
+        (None, Some(signal)) if !status.success() => Err(Unwell::Interrupted(signal)),
+        _ if status.success() => Ok(Ended { status, took }),
+        _ => Err(Unwell::Failed(status)),
+    }
+}
+
+fn listen(happens: Sender<Happening>) -> std::io::Result<()> {
+    let mut signals = SignalsInfo::<WithOrigin>::new(FORWARDED)?;
+    thread::spawn(move || {
+        for origin in &mut signals {
+            if happens.send(Happening::Signal(origin)).is_err() {
+                // The command has ended: what comes now must not stop the commit half way.
+            }
+        }
+    });
+    Ok(())
+}
+
+fn command(order: &Order<'_>, copy: &WorkingCopy) -> std::io::Result<Command> {
+    let directory = Some(copy.root.join(order.below))
+        .filter(|directory| directory.is_dir())
+        .unwrap_or_else(|| copy.root.clone());
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .arg("guard")
+        .arg("--parent")
+        .arg(std::process::id().to_string())
+        .arg("--");
+    if let Some((program, arguments)) = order.words.split_first() {
+        command
+            .arg(find(program, &directory, order.directory))
+            .args(arguments);
+    }
+    command.current_dir(directory).env("MIRROR_ROOT", &copy.root);
+    command.envs(copy.variables());
+    for name in git::POINTERS {
+        command.env_remove(name);
+    }
+    if order.keeps_output {
+        command.stdout(std::io::stderr());
+    }
+    Ok(command)
+}
+
+/// Finds a program that is named by a path: in the working copy, or where the user stands, since what git does not track is
+/// not in a copy.
+fn find(program: &OsStr, directory: &Path, original: &Path) -> PathBuf {
+    let path = Path::new(program);
+    let is_relative = path.is_relative() && path.components().count() > 1;
+    if is_relative && !directory.join(path).exists() && original.join(path).exists() {
+        return original.join(path);
+    }
+    path.to_owned()
+}

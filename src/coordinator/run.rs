@@ -1,0 +1,326 @@
+//! `run`: the whole cycle around a piece of work: lock, hand out a working copy, let it work, take what it changed, validate,
+//! commit, release; or roll everything back.
+//!
+//! The work is a function here and a command on the command line. While it goes on the lease is renewed. Whatever way it
+//! fails, nothing of it stays: not a changed file, not a lock, not a process. What it had finished before the commit was
+//! refused is kept aside.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::coordinator::begin::Start;
+use crate::coordinator::heartbeat::{Heartbeat, Leash};
+use crate::coordinator::running::Mark;
+use crate::coordinator::worktrees::Leased;
+use crate::coordinator::{
+    BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, StageRequest,
+    StageWhat, in_place, settle,
+};
+use crate::disk::fault;
+use crate::host::unique_id;
+use crate::model::{Resource, TaskId, Token, TransactionId, TransactionState};
+
+/// What to run, and what becomes of it.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// The task. Its lease is tied to this process.
+    pub begin: BeginRequest,
+    /// How what it changes is committed.
+    pub commit: CommitRequest,
+    /// Take the write locks on what it changed outside the lock set, instead of refusing it. Nobody is waited for.
+    pub grow: bool,
+    /// Where it works.
+    pub place: RunPlace,
+}
+
+/// Where a run works.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RunPlace {
+    /// In a working copy of its own.
+    #[default]
+    Copy,
+    /// In the working tree itself. What its write locks cover is kept, and put back unless the commit is decided.
+    InPlace,
+}
+
+/// Where a run works, and as whom.
+#[derive(Debug, Clone)]
+pub struct WorkingCopy {
+    /// The root of what it may change.
+    pub root: PathBuf,
+    /// The task.
+    pub task: TaskId,
+    /// Its transaction.
+    pub transaction: TransactionId,
+    /// The fencing number of its grant.
+    pub token: Token,
+    /// What the task holds.
+    pub resources: Vec<Resource>,
+    /// Tells when the locks are lost.
+    pub leash: Leash,
+}
+
+/// A run that has ended well.
+#[derive(Debug, Clone)]
+pub struct Ran<T> {
+    /// What the work answered.
+    pub value: T,
+    /// What its commit came to.
+    pub receipt: Receipt,
+}
+
+/// Why a run came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError<E> {
+    /// It was refused, or failed, before or after the work.
+    #[error(transparent)]
+    Refused(#[from] Error),
+    /// The work itself failed. It is rolled back.
+    #[error("The work failed")]
+    Work(#[source] E),
+}
+
+/// A run with its locks, and everything that has to be given back.
+struct Running {
+    begun: Begun,
+    mark: Mark,
+    heartbeat: Heartbeat,
+    leased: Option<Leased>,
+}
+
+impl WorkingCopy {
+    /// Returns the variables by which a program that works here knows as whom.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("MIRROR_TASK", self.task.to_string()),
+            ("MIRROR_TRANSACTION", self.transaction.to_string()),
+            ("MIRROR_TOKEN", self.token.to_string()),
+        ]
+    }
+}
+
+impl Coordinator {
+    /// Runs `work` as a task: with its lock set, in a place of its own, and commits what it changed; or rolls everything back.
+    /// When it returns a receipt, the result survives power loss.
+    pub fn run<T, E>(
+        &mut self,
+        request: &RunRequest,
+        work: impl FnOnce(&WorkingCopy) -> Result<T, E>,
+        observer: &mut dyn Observer,
+    ) -> Result<Ran<T>, RunError<E>> {
+        let mut running = self.begin_run(request, observer)?;
+        let outcome = self.run_begun(request, &mut running, work, observer);
+        self.end_run(running, outcome.is_ok());
+        self.store.after_command();
+        outcome
+    }
+
+    fn begin_run(&mut self, request: &RunRequest, observer: &mut dyn Observer) -> Result<Running, Error> {
+        let id = TransactionId::from_uuid(unique_id());
+        let mark = self.mark_run(id)?;
+        let asked = BeginRequest {
+            pid: Some(std::process::id()),
+            ..request.begin.clone()
+        };
+        let start = match request.place {
+            RunPlace::Copy => Start::Copy {
+                recorded: request.commit.message.is_some(),
+            },
+            RunPlace::InPlace => Start::Ground,
+        };
+        let begun = match self.begin_as(id, &asked, start, observer) {
+            Ok(begun) => begun,
+            Err(error) => {
+                self.unmark_run(mark);
+                return Err(error);
+            }
+        };
+        fault::point("run.begun");
+        let heartbeat = self.heartbeat(&begun.task.id)?;
+        Ok(Running {
+            begun,
+            mark,
+            heartbeat,
+            leased: None,
+        })
+    }
+
+    /// place → work → stage → commit.
+    fn run_begun<T, E>(
+        &mut self,
+        request: &RunRequest,
+        running: &mut Running,
+        work: impl FnOnce(&WorkingCopy) -> Result<T, E>,
+        observer: &mut dyn Observer,
+    ) -> Result<Ran<T>, RunError<E>> {
+        let root = self.take_place(request.place, running)?;
+        let copy = running.working_copy(root);
+        let worked = panic::catch_unwind(AssertUnwindSafe(|| work(&copy)));
+        fault::point("run.worked");
+        let value = match worked {
+            Ok(Ok(value)) => value,
+            Ok(Err(error)) => return Err(RunError::Work(error)),
+            Err(panic) => {
+                self.give_up_run(running);
+                panic::resume_unwind(panic);
+            }
+        };
+        let task = &running.begun.task.id;
+        if copy.leash.is_lost() {
+            return Err(Error::Lost { task: task.clone() }.into());
+        }
+        let receipt = self
+            .stage_work(request, running, observer)
+            .map_err(Error::of_work)
+            .and_then(|is_empty| self.commit_work(request, running, is_empty, observer))
+            .map_err(|error| self.keep_work(running, error, observer))?;
+        Ok(Ran { value, receipt })
+    }
+
+    /// Prepares where the run works, and answers its root.
+    fn take_place(&mut self, place: RunPlace, running: &mut Running) -> Result<PathBuf, Error> {
+        if place == RunPlace::InPlace {
+            in_place::keep(self, &running.begun)?;
+            return Ok(self.root.path().to_owned());
+        }
+        let number = running
+            .begun
+            .task
+            .locks
+            .iter()
+            .find_map(|held| match held.lock.resource {
+                Resource::Worktree(number) => Some(number),
+                _ => None,
+            })
+            .unwrap_or_else(|| unreachable!("BUG: a run in a copy asks for one with its locks"));
+        let leased = self.lease_worktree(number, &running.begun.transaction)?;
+        let root = leased.place.tree();
+        running.leased = Some(leased);
+        Ok(root)
+    }
+
+    /// Stages what the work changed. Answers whether that is nothing.
+    fn stage_work(
+        &mut self,
+        request: &RunRequest,
+        running: &Running,
+        observer: &mut dyn Observer,
+    ) -> Result<bool, Error> {
+        let task = &running.begun.task.id;
+        let staged = match &running.leased {
+            Some(leased) => {
+                let what = StageWhat::WorkingCopy {
+                    dir: leased.place.tree(),
+                    origin: Rc::clone(&leased.origin),
+                };
+                let stage = StageRequest {
+                    what: vec![what],
+                    lock: request.grow,
+                };
+                self.stage(task, stage, observer)?.changes
+            }
+            None => in_place::take(self, &running.begun, observer)?,
+        };
+        fault::point("run.staged");
+        Ok(staged.is_empty())
+    }
+
+    fn commit_work(
+        &mut self,
+        request: &RunRequest,
+        running: &Running,
+        is_empty: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Receipt, Error> {
+        let Begun { task, transaction } = &running.begun;
+        if is_empty {
+            let transaction = self.open_transaction(&task.id)?;
+            settle::roll_back(self, &transaction)?;
+            return Ok(Receipt::nothing(task, &transaction));
+        }
+        let receipt = self.commit_in(&task.id, &request.commit, running.leased.as_ref(), observer)?;
+        debug_assert!(receipt.outcome == Outcome::Nothing || receipt.transaction == transaction.id);
+        Ok(receipt)
+    }
+
+    /// Gives back what a run has: what is not committed is dropped.
+    fn end_run(&mut self, mut running: Running, is_over: bool) {
+        if !is_over {
+            self.give_up_run(&mut running);
+        }
+        let Running {
+            mark,
+            heartbeat,
+            leased,
+            ..
+        } = running;
+        drop(heartbeat);
+        if let Some(leased) = leased {
+            self.return_worktree(&leased);
+        }
+        self.unmark_run(mark);
+    }
+
+    /// Rolls a run back, if it has not been decided and nobody is to look at it. Best effort: what fails here is what a kill would
+    /// leave, and recovery knows that.
+    fn give_up_run(&mut self, running: &mut Running) {
+        let undone = self.drop_run(&running.begun);
+        if let Err(error) = undone {
+            tracing::warn!(%error, "rolling the run back is left to recovery");
+        }
+    }
+
+    fn drop_run(&mut self, begun: &Begun) -> Result<(), Error> {
+        let Some(transaction) = self.store.transaction(&begun.transaction.id)? else {
+            return Ok(());
+        };
+        if transaction.state == TransactionState::Open {
+            in_place::put_back(self, &transaction)?;
+            settle::roll_back(self, &transaction)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the finished work of a run whose commit is refused.
+    fn keep_work(&mut self, running: &Running, error: Error, observer: &mut dyn Observer) -> Error {
+        let (Some(leased), false) = (&running.leased, is_decided(&error)) else {
+            return error;
+        };
+        match self.keep_changed(leased, &running.begun.transaction, observer) {
+            Ok(Some(kept)) => observer.notice(&format!("What it had changed is kept in {}.", kept.display())),
+            Ok(None) => {}
+            Err(worse) => tracing::warn!(error = %worse, "what it had changed is not kept"),
+        }
+        error
+    }
+}
+
+impl Error {
+    /// Says of a run what is said of staging by hand.
+    fn of_work(self) -> Self {
+        match self {
+            Self::NotLocked { task, paths } => Self::OutsideLockSet { task, paths },
+            other => other,
+        }
+    }
+}
+
+/// Whether what was done is safe already.
+fn is_decided(error: &Error) -> bool {
+    matches!(error, Error::Pending { .. } | Error::Undetermined { .. })
+}
+
+impl Running {
+    fn working_copy(&self, root: PathBuf) -> WorkingCopy {
+        let Begun { task, transaction } = &self.begun;
+        WorkingCopy {
+            root,
+            task: task.id.clone(),
+            transaction: transaction.id,
+            token: task.token,
+            resources: task.locks.iter().map(|held| held.lock.resource.clone()).collect(),
+            leash: self.heartbeat.leash(),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The commit that a task begins from which works in a copy: what the target holds, or the working tree as it is.
+
+use crate::coordinator::{Coordinator, Error};
+use crate::disk::contained::FileKind;
+use crate::disk::sync;
+use crate::git::{Head, NewCommit, Source};
+use crate::model::{ObjectId, RepoPath, TransactionId, TreeEntry};
+
+/// The message of a commit that only a working copy ever points to.
+const UNCOMMITTED: &str = "The working tree, with what was not committed\n";
+
+/// Returns the commit to begin from; `None` without git. What is `recorded` is the tip of the checked-out branch; else the
+/// user's uncommitted changes and untracked files belong to it, in a commit that no branch has.
+pub(super) fn start_commit(
+    coordinator: &Coordinator,
+    transaction: &TransactionId,
+    recorded: bool,
+) -> Result<Option<ObjectId>, Error> {
+    let Some(git) = &coordinator.git else {
+        return Ok(None);
+    };
+    let tip = match git.head()? {
+        Head::Branch { tip, .. } => tip,
+        Head::Detached { tip } => Some(tip),
+    };
+    let uncommitted = if recorded { Vec::new() } else { git.differing()? };
+    if let (Some(tip), true) = (tip, uncommitted.is_empty()) {
+        return Ok(Some(tip));
+    }
+    let mut objects = git.objects(coordinator.layout.transaction(transaction).pack())?;
+    objects.learn(uncommitted.iter())?;
+    let mut edits: Vec<(RepoPath, Option<TreeEntry>)> = Vec::with_capacity(uncommitted.len());
+    for path in uncommitted {
+        let entry = match coordinator.root.find(&path)? {
+            Some((place, stat)) if stat.kind == FileKind::Symlink => {
+                Some(objects.blob(&path, &Source::Symlink(place.read_link()?), false)?)
+            }
+            Some((place, stat)) if stat.kind == FileKind::File => Some(objects.blob(
+                &path,
+                &Source::File(place.path().to_owned()),
+                stat.is_executable(),
+            )?),
+            _ => None,
+        };
+        edits.push((path, entry));
+    }
+    let tree = objects.commit_tree(tip, &edits)?;
+    let commit = objects.commit_of_nobody(&NewCommit {
+        tree,
+        parents: tip.into_iter().collect(),
+        message: UNCOMMITTED.to_owned(),
+    })?;
+    for directory in objects.write()? {
+        sync::sync_directory_if_there(&directory)?;
+    }
+    Ok(Some(commit))
+}

@@ -1,0 +1,379 @@
+//! The pool of working copies that runs work in.
+//!
+//! In a git repository each is a linked working tree of git's without a branch, kept when its run is over: the next one
+//! resets it instead of making it anew. Without git it is a copy of the directory, made for each run.
+//! Who may use which is a lock in the store, taken with the rest of a run's lock set; the file lock in here only tells whether
+//! the run that has it still lives. A working copy in use with a free file lock is what a crash left.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::coordinator::ground::Ground;
+use crate::coordinator::origin::Origin;
+use crate::coordinator::{Coordinator, Error, Observer, furnish, stage_tree};
+use crate::disk::contained::{self, FileKind};
+use crate::disk::lock::FileLock;
+use crate::disk::{self, fault, walk};
+use crate::git::Git;
+use crate::host::stray;
+use crate::model::{EventKind, Lock, LockSet, Mode, ObjectId, Resource, TransactionId};
+use crate::store::{NewEvent, Transaction};
+
+/// The variable by which the processes of a run are known.
+pub(super) const TRANSACTION_VARIABLE: &str = "MIRROR_TRANSACTION";
+
+/// The largest record that is read, in bytes.
+const RECORD_BYTES_MAX: u64 = 4096;
+
+/// How a working copy of the pool stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorktreeState {
+    /// It is being made.
+    Created,
+    /// It waits for the next run.
+    Idle,
+    /// A run works in it.
+    InUse,
+    /// It could not be reset; the next run that gets it makes it anew.
+    Failed,
+    /// It is gone.
+    Disposed,
+}
+
+/// A working copy of the pool.
+#[derive(Debug, Clone)]
+pub struct Worktree {
+    /// Its number.
+    pub number: u32,
+    /// How it stands.
+    pub state: WorktreeState,
+    /// Whose it is, while it is in use.
+    pub transaction: Option<TransactionId>,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// What is written down about a working copy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    state: WorktreeState,
+    transaction: Option<TransactionId>,
+}
+
+/// A working copy that is a run's own.
+#[must_use = "a leased working copy is given back"]
+#[derive(Debug)]
+pub(super) struct Leased {
+    pub(super) place: Place,
+    /// What it held when it was handed over.
+    pub(super) origin: Rc<Origin>,
+    transaction: TransactionId,
+    base: Option<ObjectId>,
+    _lock: FileLock,
+}
+
+/// Where one working copy lies.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    number: u32,
+    directory: PathBuf,
+}
+
+impl Place {
+    /// Returns the working copy itself. Some programs name what they make after the directory that they run in, so no two have
+    /// the same name.
+    pub(super) fn tree(&self) -> PathBuf {
+        self.directory.join(format!("mirror-{}", self.number))
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.directory.join("lock")
+    }
+
+    fn record(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+
+    /// Reads what is written down; nothing when it cannot be understood, since then it is made anew.
+    fn read(&self) -> Result<Option<Record>, Error> {
+        let bytes = disk::read_bounded(&self.record(), RECORD_BYTES_MAX)?;
+        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    fn write(&self, state: WorktreeState, transaction: Option<TransactionId>) -> Result<(), Error> {
+        let record = serde_json::to_vec(&Record { state, transaction })
+            .unwrap_or_else(|error| unreachable!("BUG: a word and a uuid are always JSON: {error}"));
+        // Not durable: after a power loss nobody lives, and whatever it says is looked at again.
+        let draft = self.directory.join("state.new");
+        disk::remove_file_if_there(&draft)?;
+        disk::write_new_file(&draft, &record, 0o600)?;
+        Ok(disk::rename(&draft, &self.record())?)
+    }
+}
+
+impl Coordinator {
+    /// Lists the working copies of the pool.
+    pub fn worktrees(&self) -> Result<Vec<Worktree>, Error> {
+        let mut found = Vec::new();
+        for name in disk::list(&self.layout.worktrees())? {
+            let Some(number) = name.to_str().and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            let place = self.place(number);
+            let Some(record) = place.read()? else { continue };
+            found.push(Worktree {
+                number,
+                state: record.state,
+                transaction: record.transaction,
+                path: place.tree(),
+            });
+        }
+        found.sort_by_key(|worktree| worktree.number);
+        Ok(found)
+    }
+
+    /// Adds a working copy of the pool to what a run asks for: one that nobody has, if there is one.
+    pub(super) fn with_worktree(&mut self, locks: &LockSet) -> Result<LockSet, Error> {
+        let mut asked = locks.clone();
+        let lock = |number| Lock {
+            resource: Resource::Worktree(number),
+            mode: Mode::Write,
+        };
+        let mut number = 1;
+        for candidate in 1..=self.config.run.worktrees_max {
+            let one: LockSet = [lock(candidate)].into_iter().collect();
+            if self.store.conflicts(&one, None)?.is_empty() {
+                number = candidate;
+                break;
+            }
+        }
+        asked.insert(lock(number));
+        Ok(asked)
+    }
+
+    fn place(&self, number: u32) -> Place {
+        Place {
+            number,
+            directory: self.layout.worktrees().join(number.to_string()),
+        }
+    }
+
+    /// Makes the working copy `number` exactly what `transaction` begins from, and hands it over.
+    pub(super) fn lease_worktree(&mut self, number: u32, transaction: &Transaction) -> Result<Leased, Error> {
+        let place = self.place(number);
+        disk::create_private_dir(&self.layout.worktrees())?;
+        disk::create_private_dir(&place.directory)?;
+        let lock = FileLock::acquire(&place.lock())?;
+        let record = place.read()?;
+        if let Some(left) = record.as_ref().and_then(|record| record.transaction) {
+            // Whoever worked in it is dead, but what they started need not be.
+            stop_strays(&left)?;
+        }
+        place.write(WorktreeState::InUse, Some(transaction.id))?;
+        fault::point("worktree.in-use");
+        let is_idle = record.is_some_and(|record| record.state == WorktreeState::Idle);
+        let origin = if let (Some(git), Some(base)) = (&self.git, transaction.base) {
+            let (tree, is_new) = prepared(git, &place.tree(), base, is_idle)?;
+            let furnished = furnish::furnish(&self.config, &self.root, tree.root())?;
+            if is_new {
+                self.tell(EventKind::WorktreeCreated, transaction, number)?;
+            }
+            Origin::of_tree(tree, furnished)?
+        } else {
+            disk::remove_dir_all(&place.tree())?;
+            disk::create_private_dir(&place.tree())?;
+            walk::copy_tree(self.root.path(), &place.tree())?;
+            Origin::of_copy(&self.root, &place.tree())?
+        };
+        fault::point("worktree.leased");
+        self.tell(EventKind::WorktreeLeased, transaction, number)?;
+        Ok(Leased {
+            place,
+            origin: Rc::new(origin),
+            transaction: transaction.id,
+            base: transaction.base,
+            _lock: lock,
+        })
+    }
+
+    /// Takes a working copy back: nothing runs in it any more, and nothing of its run is left in it.
+    ///
+    /// The run is over and has told so: what goes wrong here is written down for the next one, which makes it anew.
+    pub(super) fn return_worktree(&mut self, leased: &Leased) {
+        let place = &leased.place;
+        let cleared = stop_strays(&leased.transaction).and_then(|()| self.clear(place, leased.base));
+        let state = match &cleared {
+            Ok(state) => *state,
+            Err(error) => {
+                tracing::warn!(%error, number = place.number, "the working copy is made anew by the next run");
+                WorktreeState::Failed
+            }
+        };
+        let told = place.write(state, None).and_then(|()| {
+            let event = NewEvent {
+                transaction: Some(leased.transaction),
+                resource: Some(format!("worktree:{}", place.number)),
+                ..NewEvent::of(state_event(state))
+            };
+            Ok(self.store.record(&event)?)
+        });
+        if let Err(error) = told {
+            tracing::warn!(%error, "what became of the working copy is not written down");
+        }
+    }
+
+    fn clear(&self, place: &Place, base: Option<ObjectId>) -> Result<WorktreeState, Error> {
+        let tree = place.tree();
+        if let (Some(git), Some(base)) = (&self.git, base) {
+            prepared(git, &tree, base, false)?;
+            return Ok(WorktreeState::Idle);
+        }
+        disk::remove_dir_all(&tree)?;
+        Ok(WorktreeState::Disposed)
+    }
+
+    /// Keeps what differs in a leased working copy from what it held at first. Answers where.
+    pub(super) fn keep_changed(
+        &mut self,
+        leased: &Leased,
+        transaction: &Transaction,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<PathBuf>, Error> {
+        let tree = leased.place.tree();
+        let slots = self.slots(&transaction.id)?;
+        let ground = Ground::new(self, transaction, &slots, Vec::new());
+        let adoption = stage_tree::prepare(&ground, &tree, Some(&leased.origin), observer)?;
+        let kept = self.layout.kept(&transaction.id);
+        for path in &adoption.paths {
+            let (from, to) = (tree.join(path.as_path()), kept.join(path.as_path()));
+            let kind = contained::stat(&from)?.map(|stat| stat.kind);
+            if let Some(above) = to.parent() {
+                disk::create_dir_all(above)?;
+            }
+            match kind {
+                Some(FileKind::File) => disk::copy_file(&from, &to)?,
+                Some(FileKind::Symlink) => disk::copy_symlink(&from, &to)?,
+                _ => {}
+            }
+        }
+        Ok((!adoption.paths.is_empty()).then_some(kept))
+    }
+
+    /// Makes a leased working copy exactly `commit`, with what a build needs beside it.
+    pub(super) fn reset_leased(&self, leased: &Leased, commit: ObjectId) -> Result<PathBuf, Error> {
+        let git = self.git.as_ref().ok_or(Error::NeedsGit { what: "A commit" })?;
+        stop_strays(&leased.transaction)?;
+        let (tree, _) = prepared(git, &leased.place.tree(), commit, false)?;
+        furnish::furnish(&self.config, &self.root, tree.root())?;
+        Ok(leased.place.tree())
+    }
+
+    /// Takes back what a killed run worked in.
+    pub(super) fn reclaim_worktrees(&mut self, transaction: &Transaction) -> Result<(), Error> {
+        for worktree in self.worktrees()? {
+            if worktree.transaction != Some(transaction.id) {
+                continue;
+            }
+            let place = self.place(worktree.number);
+            let Some(_lock) = FileLock::try_acquire(&place.lock())? else {
+                continue;
+            };
+            let cleared = self.clear(&place, transaction.base).unwrap_or_else(|error| {
+                tracing::warn!(%error, number = place.number, "the working copy is made anew by the next run");
+                WorktreeState::Failed
+            });
+            place.write(cleared, None)?;
+            self.tell(state_event(cleared), transaction, place.number)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the working copies that nobody uses, beyond the first `keep`. Answers their numbers.
+    pub(super) fn dispose_worktrees(&mut self, keep: u32, dry_run: bool) -> Result<Vec<u32>, Error> {
+        let mut disposed = Vec::new();
+        for worktree in self.worktrees()? {
+            let place = self.place(worktree.number);
+            if worktree.number <= keep || worktree.state == WorktreeState::Disposed {
+                continue;
+            }
+            let Some(_lock) = FileLock::try_acquire(&place.lock())? else {
+                continue;
+            };
+            if !dry_run {
+                if let Some(left) = worktree.transaction {
+                    stop_strays(&left)?;
+                }
+                match &self.git {
+                    Some(git) => git.remove_worktree(&place.tree())?,
+                    None => disk::remove_dir_all(&place.tree())?,
+                }
+                place.write(WorktreeState::Disposed, None)?;
+                self.store.record(&NewEvent {
+                    resource: Some(format!("worktree:{}", worktree.number)),
+                    ..NewEvent::of(EventKind::WorktreeDisposed)
+                })?;
+            }
+            disposed.push(worktree.number);
+        }
+        Ok(disposed)
+    }
+
+    fn tell(&mut self, kind: EventKind, transaction: &Transaction, number: u32) -> Result<(), Error> {
+        Ok(self.store.record(&NewEvent {
+            transaction: Some(transaction.id),
+            resource: Some(format!("worktree:{number}")),
+            ..NewEvent::about(kind, &transaction.task)
+        })?)
+    }
+}
+
+/// Returns what the history says of a working copy that has come back.
+fn state_event(state: WorktreeState) -> EventKind {
+    match state {
+        WorktreeState::Failed => EventKind::WorktreeFailed,
+        WorktreeState::Disposed => EventKind::WorktreeDisposed,
+        WorktreeState::Created | WorktreeState::Idle | WorktreeState::InUse => EventKind::WorktreeReturned,
+    }
+}
+
+/// Ends whatever a run has left running.
+pub(super) fn stop_strays(transaction: &TransactionId) -> Result<(), Error> {
+    let value = transaction.to_string();
+    if stray::stop(
+        || stray::with_variable(TRANSACTION_VARIABLE, &value),
+        stray::GRACE,
+    ) {
+        Ok(())
+    } else {
+        Err(Error::Usage(format!(
+            "Processes of the run {transaction} cannot be ended"
+        )))
+    }
+}
+
+/// Makes the linked working tree at `path` exactly `commit`; makes it anew if there is none, or none that can be reset.
+/// Answers whether it is new.
+fn prepared(git: &Git, path: &Path, commit: ObjectId, is_idle: bool) -> Result<(Git, bool), Error> {
+    if let Some(tree) = ours(git, path) {
+        if is_idle && tree.is_pristine(commit).unwrap_or(false) {
+            return Ok((tree, false));
+        }
+        match tree.reset_to(commit) {
+            Ok(()) => return Ok((tree, false)),
+            Err(error) => tracing::warn!(%error, "the working copy is made anew"),
+        }
+    }
+    git.remove_worktree(path)?;
+    fault::point("worktree.removed");
+    Ok((git.add_worktree(path, commit)?, true))
+}
+
+/// Opens the working tree at `path` if it is one of this repository.
+fn ours(git: &Git, path: &Path) -> Option<Git> {
+    let tree = Git::open(path).ok().flatten()?;
+    let is_ours = tree.root() == path.canonicalize().ok()? && tree.main_root() == git.main_root();
+    is_ours.then_some(tree)
+}

@@ -1,0 +1,88 @@
+//! Linked working trees for others to work in: made, reset to a commit, verified, removed.
+//!
+//! They are told from the user's own by their place alone. Removing one touches nothing that belongs to another:
+//! `git worktree prune` is never run, since it would also forget working trees of the user's on disks that are not there.
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use crate::disk::{self, walk};
+use crate::git::{Git, GitError, Head, Result, cached_tree};
+use crate::model::{ObjectId, RepoPath};
+
+/// What git leaves in the directory of a working tree when it is killed.
+const LOCKS: [&str; 3] = ["index.lock", "HEAD.lock", "ORIG_HEAD.lock"];
+
+impl Git {
+    /// Adds a working tree at `path`, which must not exist, with `commit` checked out and no branch.
+    pub fn add_worktree(&self, path: &Path, commit: ObjectId) -> Result<Self> {
+        let commit = commit.to_string();
+        let mut command = self.program();
+        command
+            .args(["worktree", "add", "--quiet", "--detach", "--force"])
+            .arg(path)
+            .arg(&commit);
+        let output = super::program::run(&mut command, b"")?;
+        if !output.status.success() {
+            return Err(super::program::failed(&["worktree"], &output));
+        }
+        Self::open(path)?.ok_or_else(|| GitError::Answer("git made no working tree".to_owned()))
+    }
+
+    /// Removes the working tree at `path`, whole or half made, and what git remembers of it.
+    pub fn remove_worktree(&self, path: &Path) -> Result<()> {
+        disk::remove_dir_all(path)?;
+        let known = self.common_dir().join("worktrees");
+        let link = path.join(".git");
+        for name in disk::list(&known)? {
+            let entry = known.join(name);
+            let named = disk::read_if_there(&entry.join("gitdir"))?.unwrap_or_default();
+            if named.trim_ascii_end() == link.as_os_str().as_bytes() {
+                disk::remove_dir_all(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes this linked working tree exactly `commit`, without a branch: nothing changed, nothing staged, nothing untracked,
+    /// nothing ignored, whatever was done in it. Nobody else may be at work in it.
+    pub fn reset_to(&self, commit: ObjectId) -> Result<()> {
+        for lock in LOCKS {
+            disk::remove_file_if_there(&self.git_dir().join(lock))?;
+        }
+        let commit = commit.to_string();
+        if !matches!(self.head(), Ok(Head::Detached { .. })) {
+            self.run(&["update-ref", "--no-deref", "HEAD", &commit], b"")?;
+        }
+        self.run(&["reset", "--quiet", "--hard", &commit], b"")?;
+        self.run(&["clean", "-ffdxq"], b"")?;
+        match self.operation_in_progress() {
+            None => Ok(()),
+            Some(operation) => Err(GitError::Answer(format!(
+                "a {operation} is in progress in {}",
+                self.root().display()
+            ))),
+        }
+    }
+
+    /// Tells whether this working tree is provably what [`reset_to`](Self::reset_to) makes of it: by the numbers of its files
+    /// alone, without git. `false` proves nothing.
+    pub fn is_pristine(&self, commit: ObjectId) -> Result<bool> {
+        let is_there = matches!(self.head()?, Head::Detached { tip } if tip == commit);
+        let staged = disk::read_if_there(&self.index_path())?;
+        let staged = staged.as_deref().and_then(cached_tree::root);
+        if !is_there
+            || staged != Some(self.tree_id(commit)?)
+            || disk::read_if_there(&self.index_lock_path())?.is_some()
+            || self.operation_in_progress().is_some()
+        {
+            return Ok(false);
+        }
+        let index = self.index()?;
+        let found = walk::below(self.root(), &mut |_| Ok::<_, GitError>(true))?;
+        let is_clean = |found: &walk::Found| {
+            RepoPath::new(found.path.as_slice()).is_ok_and(|path| index.is_clean_stat(&path, &found.stat))
+        };
+        Ok(found.len() == index.len() && found.iter().all(is_clean))
+    }
+}

@@ -1,0 +1,144 @@
+//! The pool of working copies.
+
+use crate::run::{assert_clean, repository, run, running};
+
+#[test]
+fn a_copy_is_used_again_and_nothing_of_the_last_run_is_in_it() {
+    let sandbox = repository();
+    let script = "ls -A src; touch ignored; mkdir node_modules; touch node_modules/x; echo x > src/a.js; git checkout -q -b other; \
+                  : > $(git rev-parse --git-dir)/index.lock";
+    run(&sandbox, &["-w", "src/", "-m", "one"], script).succeeded();
+    let status = sandbox.mirror(["status", "--json"]).succeeded().json();
+    assert_eq!(status["worktrees"][0]["state"], "idle");
+    assert!(
+        sandbox
+            .mirror(["status"])
+            .stdout()
+            .contains("Working copies: 1 idle.")
+    );
+    let ran = run(
+        &sandbox,
+        &["-w", "src/", "-m", "two"],
+        "ls -A; git status --porcelain; git branch --show-current",
+    )
+    .succeeded();
+    assert_eq!(
+        ran.stdout(),
+        ".git\n.gitignore\nsrc\nThe command changed nothing.\n"
+    );
+    let worktrees = sandbox.git(["worktree", "list"]);
+    assert_eq!(worktrees.lines().count(), 2, "{worktrees}");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn runs_side_by_side_have_a_copy_each_and_no_more_than_there_may_be() {
+    let sandbox = repository();
+    sandbox.write(".mirror/config.yaml", "run: {worktrees: {max: 2}}\n");
+    let wait = "echo ready; until [ -e ../../../../go ]; do sleep 0.01; done";
+    let first = running(&sandbox, &["-w", "src/a.js"], wait).start();
+    let second = running(&sandbox, &["-w", "src/b.js"], wait).start();
+    first.until_stdout("ready");
+    second.until_stdout("ready");
+    run(&sandbox, &["-w", "src/c.js"], "true").exited(3);
+    let third = running(
+        &sandbox,
+        &["-w", "src/c.js", "--wait", "60s", "-m", "third"],
+        "echo third > src/c.js",
+    )
+    .start();
+    third.until_stderr("Waiting for");
+    sandbox.write("go", "");
+    third.finish().succeeded();
+    first.finish().succeeded();
+    second.finish().succeeded();
+    assert_eq!(sandbox.git(["worktree", "list"]).lines().count(), 3);
+    assert_eq!(sandbox.read("src/c.js"), "third\n");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_broken_copy_is_made_anew() {
+    let sandbox = repository();
+    for harm in [
+        "rm -rf .mirror/worktrees/1/mirror-1",
+        "rm .mirror/worktrees/1/mirror-1/.git",
+        "rm -rf .git/worktrees/mirror-1",
+        "echo nonsense > .mirror/worktrees/1/state",
+        "echo nonsense > .git/worktrees/mirror-1/HEAD",
+        "printf nonsense > .git/worktrees/mirror-1/index",
+        "rm -rf .mirror/worktrees",
+        "rm -rf .mirror/worktrees/1/mirror-1; mkdir -p .mirror/worktrees/1/mirror-1/src; echo foreign > .mirror/worktrees/1/mirror-1/src/a.js",
+    ] {
+        run(&sandbox, &["-w", "src/", "-m", "before"], "date +%N > src/a.js").succeeded();
+        sandbox.shell(harm);
+        run(&sandbox, &["-w", "src/", "-m", harm], "cat src/a.js > src/b.js").succeeded();
+        assert_eq!(sandbox.read("src/a.js"), sandbox.read("src/b.js"), "{harm}");
+        assert_clean(&sandbox);
+    }
+}
+
+#[test]
+fn what_a_build_needs_is_linked_and_copied_and_is_nobodys_change() {
+    let sandbox = repository();
+    sandbox.write(
+        ".mirror/config.yaml",
+        "run: {link: [node_modules, 'packages/*/node_modules'], copy: [.env, build]}\n",
+    );
+    sandbox.write("node_modules/x", "original\n");
+    sandbox.write("packages/p/node_modules/y", "y\n");
+    sandbox.write(".env", "KEY=1\n");
+    sandbox.write("build/o", "o\n");
+    sandbox.write(
+        ".git/info/exclude",
+        ".env\nbuild\n.mirror\npackages/*/node_modules\n",
+    );
+    let script = "cat node_modules/x packages/p/node_modules/y .env build/o; echo 2 > .env; rm -r build; echo x > src/a.js";
+    let ran = run(
+        &sandbox,
+        &[
+            "-w",
+            "src/",
+            "-m",
+            "x",
+            "--validate",
+            "grep -q KEY .env && test -e node_modules/x",
+        ],
+        script,
+    )
+    .succeeded();
+    assert!(
+        ran.stdout().starts_with("original\ny\nKEY=1\no\n"),
+        "{}",
+        ran.stdout()
+    );
+    assert_eq!(sandbox.read(".env"), "KEY=1\n");
+    assert_eq!(sandbox.read("build/o"), "o\n");
+    assert_eq!(sandbox.read("node_modules/x"), "original\n");
+    assert_eq!(
+        sandbox.git(["show", "--name-only", "--format="]).trim(),
+        "src/a.js"
+    );
+    assert_clean(&sandbox);
+    let refused = sandbox
+        .mirror_program()
+        .env("MIRROR_RUN_COPY", "[../secret]")
+        .args(["status"])
+        .run()
+        .exited(2);
+    assert!(refused.stderr().contains("../secret"), "{}", refused.stderr());
+}
+
+#[test]
+fn cleanup_removes_the_copies_that_nobody_uses() {
+    let sandbox = repository();
+    run(&sandbox, &["-w", "src/", "-m", "x"], "echo > src/a.js").succeeded();
+    sandbox.mirror(["cleanup"]).succeeded();
+    assert!(sandbox.exists(".mirror/worktrees/1/mirror-1"));
+    let said = sandbox.mirror(["cleanup", "--force"]).succeeded().stdout();
+    assert!(said.contains("1 unused working copy"), "{said}");
+    assert!(!sandbox.exists(".mirror/worktrees/1/mirror-1"));
+    assert_eq!(sandbox.git(["worktree", "list"]).lines().count(), 1);
+    run(&sandbox, &["-w", "src/", "-m", "y"], "echo y > src/a.js").succeeded();
+    assert_clean(&sandbox);
+}

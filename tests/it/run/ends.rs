@@ -1,0 +1,345 @@
+//! How runs end: well, badly, and by force.
+
+use crate::run::{assert_clean, repository, run, running};
+use serde_json::json;
+
+#[test]
+fn what_a_command_changes_is_one_commit() {
+    let sandbox = repository();
+    let script = "sed -i s/var/let/ src/a.js && rm src/b.js && printf 'new\\n' > src/new.js && chmod +x src/c.js && ln -s a.js src/link";
+    let ran = run(
+        &sandbox,
+        &["-t", "es6", "-w", "src/", "-m", "es6", "--json"],
+        script,
+    )
+    .succeeded();
+    let document = ran.json();
+    assert_eq!(document["outcome"], "committed");
+    assert_eq!(document["task"], "es6");
+    assert_eq!(document["command"]["status"], 0);
+    assert_eq!(document["target"], "main");
+    let changes: Vec<_> = document["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c["path"].clone())
+        .collect();
+    assert_eq!(
+        changes,
+        ["src/a.js", "src/b.js", "src/c.js", "src/link", "src/new.js"].map(|path| json!(path))
+    );
+    assert_eq!(sandbox.read("src/a.js"), "let a;\n");
+    assert_eq!(sandbox.read("src/new.js"), "new\n");
+    assert!(!sandbox.exists("src/b.js"));
+    assert_eq!(sandbox.git(["status", "--porcelain"]), "");
+    assert!(
+        sandbox
+            .git(["log", "-1", "--format=%B"])
+            .contains("Mirror-Task: es6")
+    );
+    assert_eq!(sandbox.git(["rev-list", "--count", "HEAD"]).trim(), "2");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn without_a_message_the_changes_stay_uncommitted_and_the_next_run_finds_them() {
+    let sandbox = repository();
+    sandbox.write("src/untracked.js", "mine\n");
+    sandbox.write("src/c.js", "edited\n");
+    run(
+        &sandbox,
+        &["-w", "src/"],
+        "cat src/untracked.js src/c.js > src/a.js",
+    )
+    .succeeded();
+    run(
+        &sandbox,
+        &["-w", "src/"],
+        "cat src/a.js src/a.js > src/b.js; rm src/untracked.js",
+    )
+    .succeeded();
+    assert_eq!(sandbox.read("src/b.js"), "mine\nedited\nmine\nedited\n");
+    assert!(!sandbox.exists("src/untracked.js"));
+    assert_eq!(sandbox.read("src/c.js"), "edited\n");
+    assert_eq!(sandbox.git(["rev-list", "--count", "HEAD"]).trim(), "1");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_command_knows_as_whom_it_runs_and_stands_where_the_user_stands() {
+    let sandbox = repository();
+    sandbox.write("ignored", "");
+    sandbox.write_executable(
+        "src/tool.sh",
+        "#!/bin/sh\nenv | grep ^MIRROR_ | sort; pwd; git rev-parse --show-toplevel\n",
+    );
+    sandbox.write(".git/info/exclude", "tool.sh\n.mirror\n");
+    let ran = sandbox
+        .mirror_program()
+        .at(sandbox.path("src"))
+        .args(["run", "-t", "me", "-w", "a.js", "--", "./tool.sh", "x"])
+        .run()
+        .succeeded();
+    let root = sandbox.path(".mirror/worktrees/1/mirror-1");
+    let root = root.to_str().unwrap();
+    let told = ran.stdout();
+    assert!(told.contains("MIRROR_TASK=me\n"), "{told}");
+    assert!(told.contains(&format!("MIRROR_ROOT={root}\n")), "{told}");
+    assert!(
+        told.contains("MIRROR_TOKEN=") && told.contains("MIRROR_TRANSACTION="),
+        "{told}"
+    );
+    assert!(told.contains(&format!("{root}/src\n{root}\n")), "{told}");
+    assert!(told.ends_with("The command changed nothing.\n"), "{told}");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn with_json_standard_output_is_the_document_alone() {
+    let sandbox = repository();
+    let ran = run(&sandbox, &["-w", "src/", "--json"], "echo told; echo said >&2").succeeded();
+    assert_eq!(ran.json()["outcome"], "nothing");
+    assert!(ran.stderr().contains("told") && ran.stderr().contains("said"));
+}
+
+#[test]
+fn a_command_that_fails_leaves_nothing() {
+    let sandbox = repository();
+    let ran = run(
+        &sandbox,
+        &["-w", "src/", "-m", "x", "--json"],
+        "echo > src/a.js; exit 3",
+    )
+    .exited(6);
+    let error = ran.error_json();
+    assert_eq!(error["error"]["kind"], "rejected");
+    assert!(
+        error["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("exit status: 3"),
+        "{error}"
+    );
+    assert_eq!(sandbox.read("src/a.js"), "var a;\n");
+    assert_eq!(sandbox.git(["rev-list", "--count", "HEAD"]).trim(), "1");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_named() {
+    let sandbox = repository();
+    let ran = sandbox
+        .mirror(["run", "-w", "src/", "--", "no-such-program"])
+        .exited(6);
+    assert!(ran.stderr().contains("no-such-program"), "{}", ran.stderr());
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_change_outside_the_lock_set_is_refused_by_name_and_kept_aside() {
+    let sandbox = repository();
+    let script = "echo x > src/a.js; echo y > src/b.js";
+    let ran = run(&sandbox, &["-w", "src/a.js", "-m", "x"], script).exited(5);
+    assert!(ran.stderr().contains("src/b.js"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("--grow"), "{}", ran.stderr());
+    assert_eq!(sandbox.read("src/a.js"), "var a;\n");
+    let kept = sandbox.shell("cat .mirror/kept/*/src/[ab].js");
+    assert_eq!(kept, "x\ny\n");
+    assert_clean(&sandbox);
+
+    run(&sandbox, &["-w", "src/a.js", "-m", "x", "--grow"], script).succeeded();
+    assert_eq!(sandbox.read("src/b.js"), "y\n");
+
+    sandbox
+        .mirror(["begin", "-t", "other", "-w", "src/b.js"])
+        .succeeded();
+    let ran = run(
+        &sandbox,
+        &["-w", "src/a.js", "-m", "x", "--grow"],
+        "echo z | tee src/a.js src/b.js",
+    )
+    .exited(3);
+    assert!(ran.stderr().contains("other"), "{}", ran.stderr());
+    assert_eq!(sandbox.read("src/a.js"), "x\n");
+}
+
+#[test]
+fn what_others_hold_is_waited_for_and_what_they_did_is_seen() {
+    let sandbox = repository();
+    sandbox
+        .mirror(["begin", "-t", "first", "-w", "src/a.js"])
+        .succeeded();
+    run(&sandbox, &["-w", "src/a.js", "-m", "x"], "true").exited(3);
+    let waiting = running(
+        &sandbox,
+        &["-w", "src/", "--wait", "60s", "-m", "second"],
+        "cat src/a.js > src/b.js",
+    )
+    .start();
+    waiting.until_stderr("Waiting for");
+    sandbox
+        .mirror_program()
+        .args(["stage", "-t", "first", "src/a.js"])
+        .input("of the first\n")
+        .run()
+        .succeeded();
+    sandbox
+        .mirror(["commit", "-t", "first", "-m", "first"])
+        .succeeded();
+    waiting.finish().succeeded();
+    assert_eq!(sandbox.read("src/b.js"), "of the first\n");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn stolen_locks_stop_the_command() {
+    let sandbox = repository();
+    let going = running(
+        &sandbox,
+        &["-t", "slow", "-w", "src/", "-m", "x"],
+        "trap 'echo asked to end >&2; exit 0' TERM; echo > src/a.js; echo ready; tail -f /dev/null & wait",
+    )
+    .start();
+    going.until_stdout("ready");
+    sandbox
+        .mirror(["unlock", "--force", "--reason", "mine", "src/"])
+        .succeeded();
+    let ran = going.finish().exited(4);
+    assert!(ran.stderr().contains("asked to end"), "{}", ran.stderr());
+    assert_eq!(sandbox.read("src/a.js"), "var a;\n");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_signal_ends_the_command_and_the_run_and_rolls_back() {
+    for signal in ["INT", "TERM", "HUP"] {
+        let sandbox = repository();
+        let script = "echo > src/a.js; echo ready; exec tail -f /dev/null";
+        let going = running(&sandbox, &["-w", "src/", "-m", "x"], script).start();
+        going.until_stdout("ready");
+        sandbox.shell(&format!("kill -{signal} {}", going.pid()));
+        let ran = going.finish();
+        assert_eq!(ran.code(), None, "{signal}: ends by the signal: {}", ran.text());
+        assert_eq!(sandbox.read("src/a.js"), "var a;\n");
+        assert_clean(&sandbox);
+    }
+}
+
+#[test]
+fn a_command_may_take_an_interruption_for_a_key() {
+    let sandbox = repository();
+    let script = "trap 'echo done > src/a.js; exit 0' INT; echo ready; while :; do sleep 0.01; done";
+    let going = running(&sandbox, &["-w", "src/", "-m", "x"], script).start();
+    going.until_stdout("ready");
+    sandbox.shell(&format!("kill -INT {}", going.pid()));
+    going.finish().succeeded();
+    assert_eq!(sandbox.read("src/a.js"), "done\n");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn kill_9_leaves_nothing_running_and_the_next_command_rolls_back() {
+    let sandbox = repository();
+    // The grandchild is in a session of its own and has let go of everything that ties it to its parents.
+    let script = "echo > src/a.js; setsid sh -c 'trap \"\" TERM HUP; echo $$ > ../../../../grandchild; exec tail -f /dev/null' & \
+                  until [ -s ../../../../grandchild ]; do sleep 0.01; done; echo ready; tail -f /dev/null";
+    let going = running(&sandbox, &["-t", "dead", "-w", "src/", "-m", "x"], script).start();
+    going.until_stdout("ready");
+    let grandchild = sandbox
+        .shell("cat ../grandchild 2>/dev/null || cat grandchild")
+        .trim()
+        .to_owned();
+    let killed = going.kill();
+    assert_eq!(killed.code(), None);
+    // Nobody has to ask for it: the guard ends what is left.
+    sandbox.shell(&format!("while [ -e /proc/{grandchild} ] && ! grep -q 'State:.Z' /proc/{grandchild}/status; do sleep 0.01; done"));
+    let next = run(
+        &sandbox,
+        &["-t", "dead", "-w", "src/", "-m", "y"],
+        "echo y > src/a.js",
+    )
+    .succeeded();
+    assert!(next.stderr().contains("was killed"), "{}", next.stderr());
+    assert_eq!(sandbox.read("src/a.js"), "y\n");
+    assert_eq!(sandbox.git(["rev-list", "--count", "HEAD"]).trim(), "2");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn what_a_command_leaves_running_ends_with_it() {
+    let sandbox = repository();
+    let script = "setsid tail -f /dev/null & echo $! ; echo x > src/a.js";
+    let ran = run(&sandbox, &["-w", "src/", "-m", "x", "-q"], script).succeeded();
+    let left = ran.stdout().lines().next().unwrap().to_owned();
+    let status = std::fs::read_to_string(format!("/proc/{left}/status")).unwrap_or_default();
+    assert!(status.is_empty() || status.contains("State:\tZ"), "{status}");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn the_command_may_use_git_as_it_likes() {
+    let sandbox = repository();
+    let script = "git checkout -q -b mine && echo one > src/a.js && git commit -qam one && echo two > src/b.js && git add src/b.js && git stash -q && git stash pop -q && touch .git-is-a-file";
+    run(&sandbox, &["-w", ".", "-m", "all of it"], script).succeeded();
+    assert_eq!(sandbox.read("src/a.js"), "one\n");
+    assert_eq!(sandbox.read("src/b.js"), "two\n");
+    assert_eq!(sandbox.git(["rev-list", "--count", "main"]).trim(), "2");
+    // The branch is its own affair, and stays in the repository like any that it makes.
+    assert!(sandbox.git(["branch", "--list", "mine"]).contains("mine"));
+    run(&sandbox, &["-w", "src/", "-m", "again"], "echo three > src/a.js").succeeded();
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn uncommitted_changes_of_the_user_are_never_overwritten() {
+    let sandbox = repository();
+    sandbox.write("src/a.js", "the user's\n");
+    let ran = run(&sandbox, &["-w", "src/", "-m", "x"], "echo of the run > src/a.js").exited(5);
+    assert!(ran.stderr().contains("src/a.js"), "{}", ran.stderr());
+    assert_eq!(sandbox.read("src/a.js"), "the user's\n");
+    // One that the user makes while the command runs as well.
+    let sandbox = repository();
+    let going = running(
+        &sandbox,
+        &["-w", "src/"],
+        "echo of the run > src/a.js; echo ready; until [ -e ../../../../src/go ]; do sleep 0.01; done",
+    )
+    .start();
+    going.until_stdout("ready");
+    sandbox.write("src/a.js", "the user's\n");
+    sandbox.write("src/go", "");
+    going.finish().exited(5);
+    assert_eq!(sandbox.read("src/a.js"), "the user's\n");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_directory_without_git_works_as_well() {
+    let sandbox = crate::support::Sandbox::directory();
+    sandbox.write("a", "1\n");
+    sandbox.write("d/b", "2\n");
+    sandbox.mirror(["init"]).succeeded();
+    run(
+        &sandbox,
+        &["-w", "."],
+        "echo x > a; rm -r d; mkdir e; echo y > e/c",
+    )
+    .succeeded();
+    assert_eq!(sandbox.read("a"), "x\n");
+    assert_eq!(sandbox.read("e/c"), "y\n");
+    assert!(!sandbox.exists("d/b"));
+    let ran = run(&sandbox, &["-w", "a"], "echo x > a; echo z > new").exited(5);
+    assert!(ran.stderr().contains("new"), "{}", ran.stderr());
+    // A file that somebody makes meanwhile is neither the run's nor in its way.
+    let going = running(
+        &sandbox,
+        &["-w", "a"],
+        "echo last > a; echo ready; until [ -e ../../../../go ]; do sleep 0.01; done",
+    )
+    .start();
+    going.until_stdout("ready");
+    sandbox.write("go", "");
+    going.finish().succeeded();
+    assert_eq!(sandbox.read("a"), "last\n");
+    assert!(sandbox.exists("go"));
+}

@@ -1,0 +1,49 @@
+//! `mirror run`: a command as a task, from its locks to its commit, and every way it can end.
+
+mod copies;
+mod ends;
+mod in_place;
+mod landing;
+
+use crate::support::Sandbox;
+use crate::support::program::{Finished, Program};
+
+/// A repository with a few files under `src`, set up for mirror.
+fn repository() -> Sandbox {
+    let sandbox = Sandbox::with_files(&[
+        ("src/a.js", "var a;\n"),
+        ("src/b.js", "var b;\n"),
+        ("src/c.js", "var c;\n"),
+        (".gitignore", "ignored\nnode_modules/\n"),
+    ]);
+    sandbox.mirror(["init"]).succeeded();
+    sandbox
+}
+
+/// `mirror run` with these arguments, and a script as its command.
+fn running(sandbox: &Sandbox, arguments: &[&str], script: &str) -> Program {
+    sandbox
+        .mirror_program()
+        .args(["run"])
+        .args(arguments)
+        .args(["--", "sh", "-c", script])
+}
+
+/// Runs a script to its end.
+fn run(sandbox: &Sandbox, arguments: &[&str], script: &str) -> Finished {
+    running(sandbox, arguments, script).run()
+}
+
+/// Nothing is held, nothing is unfinished, nothing runs, the checks of mirror and of git pass.
+fn assert_clean(sandbox: &Sandbox) {
+    let status = sandbox.mirror(["status", "--json"]).succeeded().json();
+    assert_eq!(status["tasks"], serde_json::json!([]), "{status}");
+    assert_eq!(status["unfinished"], serde_json::json!([]), "{status}");
+    for worktree in status["worktrees"].as_array().unwrap() {
+        assert_ne!(worktree["state"], "in-use", "{status}");
+    }
+    let marks = std::fs::read_dir(sandbox.path(".mirror/runs")).unwrap().count();
+    assert_eq!(marks, 0, "runs are marked as going on");
+    sandbox.mirror(["doctor"]).succeeded();
+    sandbox.git(["fsck", "--strict", "--no-dangling"]);
+}
