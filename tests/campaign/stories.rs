@@ -87,6 +87,13 @@ const STORIES: &[Story] = &[
         for_ever: false,
     },
     Story {
+        told: "a lock that had been granted answered that it had failed",
+        situation: "lock",
+        call: ("pread64", "/registry.db-wal"),
+        errno: Some(Errno::EIO),
+        for_ever: false,
+    },
+    Story {
         told: "a begin that could not make its branch left the task open",
         situation: "begin",
         call: ("linkat", "/branch"),

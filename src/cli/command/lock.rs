@@ -38,8 +38,9 @@ impl Lock {
             wants: self.locks.wants(),
             wait: self.locks.wait(),
         };
-        let task = coordinator.lock(&id, &request, &mut Narrator::new(context.output))?;
+        // Read first: whoever is told that this failed must not hold the locks.
         let transaction = coordinator.transaction_of(&id)?;
+        let task = coordinator.lock(&id, &request, &mut Narrator::new(context.output))?;
         context
             .output
             .done(&TaskDocument::new(&task, transaction.as_ref()), || {
