@@ -120,12 +120,34 @@ pub(super) fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
         // A child that does not want its whole input says so by its status.
         drop(writer.join());
         let stderr = stderr.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let stderr = stderr.map_err(GitError::NoProgram)?;
+        refuse_unread_attributes(&stderr)?;
         Ok(Output {
             status,
             stdout: stdout.map_err(GitError::NoProgram)?,
-            stderr: stderr.map_err(GitError::NoProgram)?,
+            stderr,
         })
     })
+}
+
+/// Git goes on without attributes of the repository that it cannot read, warns, and succeeds: what it converts then is
+/// stored as it is.
+fn refuse_unread_attributes(stderr: &[u8]) -> Result<()> {
+    let text = String::from_utf8_lossy(stderr);
+    let is_unread = |line: &&str| {
+        [
+            "warning: unable to access '",
+            "warning: cannot fstat gitattributes file '",
+        ]
+        .iter()
+        .filter_map(|start| line.strip_prefix(start))
+        .filter_map(|rest| rest.rsplit_once("': "))
+        .any(|(path, _)| path.ends_with(".gitattributes") || path.ends_with("info/attributes"))
+    };
+    match text.lines().find(is_unread) {
+        Some(warning) => Err(GitError::Answer(warning.to_owned())),
+        None => Ok(()),
+    }
 }
 
 fn read_all(stream: Option<impl Read>) -> io::Result<Vec<u8>> {

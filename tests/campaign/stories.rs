@@ -73,6 +73,13 @@ const STORIES: &[Story] = &[
         for_ever: false,
     },
     Story {
+        told: "git stored bytes unconverted when it could not open the attributes, and only warned",
+        situation: "commit through filters",
+        call: ("openat", ".gitattributes"),
+        errno: Some(Errno::EACCES),
+        for_ever: false,
+    },
+    Story {
         told: "git apply reported success although it could not make a directory, and the file was lost",
         situation: "stage a patch",
         call: ("mkdir", "work/deep"),
