@@ -11,6 +11,9 @@ use super::trace::{Fault, Seen, Traced};
 /// The exit code of a doctor that found something.
 const FINDINGS: i32 = 7;
 
+/// The configuration files of git: the repository's, the machine's, the user's.
+const CONFIGURATION: [&str; 3] = ["config", "etc/gitconfig", ".gitconfig"];
+
 /// An error at one call.
 pub(crate) type Point = Fault;
 
@@ -71,7 +74,8 @@ fn expect(traced: &Traced) -> Result<Expected, Violation> {
     let Some(code) = traced.code else {
         // libgit2 1.9 jumps into freed memory when a configuration file that it has read cannot be read again. It is
         // the same as kill -9, and has to end like that.
-        let is_known = traced.struck.ends_with("config") && traced.stdout.is_empty();
+        let is_config = CONFIGURATION.iter().any(|name| traced.struck.ends_with(name));
+        let is_known = is_config && traced.stdout.is_empty();
         return if is_known {
             Ok(Expected::Either)
         } else {

@@ -80,6 +80,13 @@ const STORIES: &[Story] = &[
         for_ever: false,
     },
     Story {
+        told: "a tree that libgit2 could not look at was taken for an empty one, and its files were missing from the commit",
+        situation: "commit of one file",
+        call: ("access", "/7a/b1fdb8d057fea27ccdd6ae41cd75e7f7e70d1b"),
+        errno: Some(Errno::EACCES),
+        for_ever: false,
+    },
+    Story {
         told: "git apply reported success although it could not make a directory, and the file was lost",
         situation: "stage a patch",
         call: ("mkdir", "work/deep"),
