@@ -1,15 +1,13 @@
-//! What git stores for bytes of the working tree, and what it checks out for bytes that are stored.
+//! How content is converted on its way into git, and what git stores for bytes of the working tree.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _, Read};
 use std::path::Path;
 
 use git2::{AttrCheckFlags, AttrValue, ObjectType};
 
-use crate::git::program::{failed, run};
-use crate::git::{Git, GitError, Objects, Result, Source, oid};
-use crate::host::unique_id;
-use crate::model::{FileMode, RepoPath, TreeEntry};
+use crate::git::attribute_files::unsteady;
+use crate::git::{Git, GitError, Objects, Result, Source};
+use crate::model::{RepoPath, TreeEntry};
 
 /// How the content of a path is converted between the working tree and git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +23,9 @@ pub(super) enum Conversion {
 /// The attributes that convert content, in the order in which they are asked for.
 const ATTRIBUTES: [&str; 6] = ["filter", "working-tree-encoding", "text", "eol", "ident", "crlf"];
 
+/// Whether each of them is set, unset, or not spoken of.
+type States = [Option<bool>; ATTRIBUTES.len()];
+
 impl Git {
     /// Tells for each path whether anything is configured that converts its content.
     pub fn converts(&self, paths: &[RepoPath]) -> Result<Vec<bool>> {
@@ -35,6 +36,12 @@ impl Git {
     }
 
     pub(super) fn conversion(&self, path: &RepoPath) -> Result<Conversion> {
+        let states = self.confirmed(std::iter::once(path), || self.states(path))?;
+        Ok(self.conversion_by(states))
+    }
+
+    /// Asks libgit2.
+    fn states(&self, path: &RepoPath) -> Result<States> {
         let mut states = [None; ATTRIBUTES.len()];
         for (state, name) in states.iter_mut().zip(ATTRIBUTES) {
             let value = self
@@ -47,7 +54,7 @@ impl Git {
                 AttrValue::True | AttrValue::String(_) | AttrValue::Bytes(_) => Some(true),
             };
         }
-        Ok(self.conversion_by(states))
+        Ok(states)
     }
 
     /// The same for many paths, in one process of git: libgit2 looks every directory up again for every attribute.
@@ -59,7 +66,7 @@ impl Git {
         }
         let mut arguments = vec!["check-attr", "-z", "--stdin"];
         arguments.extend(ATTRIBUTES);
-        let answer = self.run(&arguments, &input)?;
+        let answer = self.confirmed(paths.iter(), || self.run(&arguments, &input))?;
         // Path, attribute and value, each ended by a NUL; the attributes of a path come in the order of the question.
         let mut values = answer.split(|byte| *byte == 0).skip(2).step_by(3);
         let mut found = BTreeMap::new();
@@ -79,7 +86,7 @@ impl Git {
         Ok(found)
     }
 
-    fn conversion_by(&self, states: [Option<bool>; ATTRIBUTES.len()]) -> Conversion {
+    fn conversion_by(&self, states: States) -> Conversion {
         let [filter, encoding, text, eol, ident, crlf] = states.map(|state| state == Some(true));
         let is_text_open = states[2].is_none();
         if filter || encoding {
@@ -123,92 +130,20 @@ impl Git {
         if write {
             arguments.push("-w");
         }
-        let output = self.run(&arguments, bytes)?;
-        let text = String::from_utf8_lossy(&output);
-        git2::Oid::from_str(text.trim()).map_err(GitError::of("hashing a file"))
+        let plain =
+            git2::Oid::hash_object(ObjectType::Blob, bytes).map_err(GitError::of("hashing a file"))?;
+        let ask = || {
+            let output = self.run(&arguments, bytes)?;
+            let text = String::from_utf8_lossy(&output);
+            git2::Oid::from_str(text.trim()).map_err(GitError::of("hashing a file"))
+        };
+        let id = ask()?;
+        // Only then: a filter need not answer the same every time.
+        if id == plain && ask()? != id {
+            return Err(unsteady());
+        }
+        Ok(id)
     }
-
-    /// Calls `write` with the bytes that git would check out for each item, in order.
-    pub fn checkout_bytes(
-        &self,
-        items: &[(RepoPath, TreeEntry)],
-        write: &mut dyn FnMut(usize, &mut dyn Read) -> io::Result<()>,
-    ) -> Result<()> {
-        let mut filtered = Vec::new();
-        let mut contents: Vec<Option<Vec<u8>>> = vec![None; items.len()];
-        for (index, (path, entry)) in items.iter().enumerate() {
-            if entry.mode != FileMode::Symlink && self.conversion(path)? != Conversion::None {
-                filtered.push(index);
-            }
-        }
-        for (index, bytes) in filtered.iter().zip(self.smudged(items, &filtered)?) {
-            contents[*index] = Some(bytes);
-        }
-        let odb = self.repository.odb().map_err(GitError::of("reading objects"))?;
-        for (index, (path, entry)) in items.iter().enumerate() {
-            let fail = |source| GitError::Io {
-                doing: "writing what git checks out for",
-                path: path.as_path().into(),
-                source,
-            };
-            if let Some(bytes) = contents[index].take() {
-                write(index, &mut bytes.as_slice()).map_err(fail)?;
-            } else {
-                let object = odb.read(oid(entry.id)).map_err(GitError::of("reading a blob"))?;
-                if object.kind() != ObjectType::Blob {
-                    return Err(GitError::Answer(format!("{path} is no blob")));
-                }
-                write(index, &mut object.data()).map_err(fail)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Asks git for what it checks out for some of `items`, all in one process.
-    ///
-    /// The size in git's answer is the one before the filters, so it does not tell where an object ends. Every request
-    /// is followed by one for an object that cannot exist: git's complaint about it, which nobody could foresee when
-    /// the content was written, marks the end.
-    fn smudged(&self, items: &[(RepoPath, TreeEntry)], wanted: &[usize]) -> Result<Vec<Vec<u8>>> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let nobody = unique_id().simple().to_string() + &unique_id().simple().to_string();
-        let mut input = Vec::new();
-        for index in wanted {
-            let (path, entry) = &items[*index];
-            input.extend_from_slice(format!("{} ", entry.id).as_bytes());
-            input.extend_from_slice(path.as_bytes());
-            input.extend_from_slice(format!("\0{nobody} -\0").as_bytes());
-        }
-        let arguments = ["cat-file", "--filters", "--batch", "-z"];
-        let output = run(self.program().args(arguments), &input)?;
-        if !output.status.success() {
-            return Err(failed(&arguments, &output));
-        }
-        let end = format!("\n{nobody} missing\n");
-        let mut rest = output.stdout.as_slice();
-        wanted
-            .iter()
-            .map(|_| next_object(&mut rest, end.as_bytes()))
-            .collect()
-    }
-}
-
-/// Reads one `<id> blob <size>` answer of `git cat-file --batch`, and the mark after it.
-fn next_object(rest: &mut &[u8], end: &[u8]) -> Result<Vec<u8>> {
-    let unexpected = || GitError::Answer("git cat-file ended early".to_owned());
-    let mut header = Vec::new();
-    rest.read_until(b'\n', &mut header).map_err(|_| unexpected())?;
-    let header = String::from_utf8_lossy(&header).trim_end().to_owned();
-    if !header.contains(" blob ") {
-        return Err(GitError::Answer(header));
-    }
-    let size = rest.windows(end.len()).position(|window| window == end);
-    let size = size.ok_or_else(unexpected)?;
-    let bytes = rest[..size].to_vec();
-    *rest = &rest[size + end.len()..];
-    Ok(bytes)
 }
 
 /// Reads a file of the working tree or a staged object.

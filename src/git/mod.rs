@@ -4,10 +4,12 @@
 //! Repositories of a kind that libgit2 misreads are refused by name before anything else happens, from their
 //! configuration, never by trying.
 
+mod attribute_files;
 mod attributes;
 mod branch;
 mod cached_tree;
 mod changed;
+mod checkout;
 mod error;
 mod find;
 pub mod hooks;

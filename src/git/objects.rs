@@ -149,18 +149,25 @@ impl<'a> Objects<'a> {
             Conversion::None => self.plain(bytes),
             Conversion::Program => self.git.hash_object(path, bytes, self.drafts.is_some()),
             Conversion::Lines => {
-                let fail = || GitError::of("converting line endings");
-                let mut writer = self.memory.blob_writer(Some(path.as_path())).map_err(fail())?;
-                writer.write_all(bytes).map_err(|source| GitError::Io {
-                    doing: "converting",
-                    path: path.as_path().into(),
-                    source,
-                })?;
-                let id = writer.commit().map_err(fail())?;
+                let id = self
+                    .git
+                    .confirmed(std::iter::once(path), || self.with_lines(path, bytes))?;
                 self.new.insert(id);
                 Ok(id)
             }
         }
+    }
+
+    /// Lets libgit2 convert line endings and `$Id$`.
+    fn with_lines(&self, path: &RepoPath, bytes: &[u8]) -> Result<git2::Oid> {
+        let fail = || GitError::of("converting line endings");
+        let mut writer = self.memory.blob_writer(Some(path.as_path())).map_err(fail())?;
+        writer.write_all(bytes).map_err(|source| GitError::Io {
+            doing: "converting",
+            path: path.as_path().into(),
+            source,
+        })?;
+        writer.commit().map_err(fail())
     }
 
     fn plain(&mut self, bytes: &[u8]) -> Result<git2::Oid> {

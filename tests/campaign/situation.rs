@@ -58,6 +58,11 @@ pub(crate) const ALL: &[Situation] = &[
     },
     whole("commit through filters", staged_converted, COMMIT),
     whole(
+        "commit through the user's own filters",
+        staged_converted_at_home,
+        COMMIT,
+    ),
+    whole(
         "commit that is validated",
         staged_on_branch,
         &[
@@ -340,16 +345,29 @@ fn staged_in_worktree() -> Sandbox {
 
 fn staged_converted() -> Sandbox {
     let sandbox = Awkward::Conversions.build();
+    stage_converted(&sandbox);
+    sandbox
+}
+
+/// The attributes are in no commit and in no index.
+fn staged_converted_at_home() -> Sandbox {
+    let sandbox = Awkward::Conversions.build();
+    sandbox.shell("mkdir -p .git/info; mv .gitattributes .git/info/attributes");
+    sandbox.commit_all("no attributes");
+    stage_converted(&sandbox);
+    sandbox
+}
+
+fn stage_converted(sandbox: &Sandbox) {
     sandbox.mirror(["init"]).succeeded();
     let paths = ["lines.crlf", "name.ident", "voice.shout", "wide.utf16"];
     let begin = ["begin", "-t", "agent"].into_iter();
     let writes = paths.iter().flat_map(|path| ["-w", path]);
     sandbox.mirror(begin.chain(writes)).succeeded();
-    stage(&sandbox, "lines.crlf", "one\r\nthree\r\n");
-    stage(&sandbox, "name.ident", "$Id$\nmore\n");
-    stage(&sandbox, "voice.shout", "louder\n");
-    stage(&sandbox, "wide.utf16", "b\0\n\0");
-    sandbox
+    stage(sandbox, "lines.crlf", "one\r\nthree\r\n");
+    stage(sandbox, "name.ident", "$Id$\nmore\n");
+    stage(sandbox, "voice.shout", "louder\n");
+    stage(sandbox, "wide.utf16", "b\0\n\0");
 }
 
 fn begun() -> Sandbox {

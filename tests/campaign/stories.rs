@@ -80,6 +80,20 @@ const STORIES: &[Story] = &[
         for_ever: false,
     },
     Story {
+        told: "libgit2 stored bytes unconverted when it could not look at the attributes",
+        situation: "commit through the user's own filters",
+        call: ("newfstatat", "/info/attributes"),
+        errno: Some(Errno::EIO),
+        for_ever: false,
+    },
+    Story {
+        told: "git stored bytes unconverted when it could not read the attributes",
+        situation: "commit through the user's own filters",
+        call: ("read", "/info/attributes"),
+        errno: Some(Errno::EIO),
+        for_ever: false,
+    },
+    Story {
         told: "a tree that libgit2 could not look at was taken for an empty one, and its files were missing from the commit",
         situation: "commit of one file",
         call: ("access", "/7a/b1fdb8d057fea27ccdd6ae41cd75e7f7e70d1b"),
