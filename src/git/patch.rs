@@ -147,10 +147,10 @@ fn outside_of_any_repository(scratch: &Path) -> Result<Command, GitError> {
 /// Runs git, and takes any failure for a refusal in its own words.
 fn answer(command: &mut Command, diff: &[u8]) -> Result<Vec<u8>, PatchError> {
     let output = run(command, diff)?;
-    if output.status.success() {
+    let said = String::from_utf8_lossy(&output.stderr);
+    // A file that it cannot remove it leaves where it is, and succeeds.
+    if output.status.success() && !said.lines().any(|line| line.starts_with("warning: unable to ")) {
         return Ok(output.stdout);
     }
-    Err(PatchError::Refused(
-        String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-    ))
+    Err(PatchError::Refused(said.trim().to_owned()))
 }

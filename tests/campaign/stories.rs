@@ -108,6 +108,13 @@ const STORIES: &[Story] = &[
         for_ever: false,
     },
     Story {
+        told: "git apply reported success although it could not remove a file, and the deletion was not staged",
+        situation: "stage a patch",
+        call: ("unlink", "work/deleted"),
+        errno: Some(Errno::EIO),
+        for_ever: false,
+    },
+    Story {
         told: "a rollback that had happened answered that it had failed",
         situation: "rollback",
         call: ("unlinkat", "lock"),
