@@ -112,22 +112,36 @@ pub(super) fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     std::thread::scope(|scope| {
         // Threads of their own: git may answer before it has read everything, and each pipe has an end.
-        let writer = scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(input)));
+        let writer = scope.spawn(move || stdin.map_or(Ok(()), |mut stdin| stdin.write_all(input)));
         let listener = scope.spawn(move || read_all(stderr));
         let stdout = read_all(stdout);
         let stderr = listener.join();
         let status = child.wait().map_err(GitError::NoProgram)?;
-        // A child that does not want its whole input says so by its status.
-        drop(writer.join());
-        let stderr = stderr.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let stderr = stderr.map_err(GitError::NoProgram)?;
+        match joined(writer.join()) {
+            // A child that does not want its whole input says so by its status; one that got a part of it does not know.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(talking(error)),
+            _ => {}
+        }
+        let stderr = joined(stderr).map_err(talking)?;
         refuse_unread_attributes(&stderr)?;
         Ok(Output {
             status,
-            stdout: stdout.map_err(GitError::NoProgram)?,
+            stdout: stdout.map_err(talking)?,
             stderr,
         })
     })
+}
+
+fn joined<T>(ended: std::thread::Result<T>) -> T {
+    ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+fn talking(source: io::Error) -> GitError {
+    GitError::Io {
+        doing: "talking to",
+        path: "git".into(),
+        source,
+    }
 }
 
 /// Git goes on without attributes of the repository that it cannot read, warns, and succeeds: what it converts then is

@@ -94,6 +94,13 @@ const STORIES: &[Story] = &[
         for_ever: false,
     },
     Story {
+        told: "git stored an empty file when its content could not be handed over",
+        situation: "commit through filters",
+        call: ("write", "]"),
+        errno: Some(Errno::EIO),
+        for_ever: false,
+    },
+    Story {
         told: "a tree that libgit2 could not look at was taken for an empty one, and its files were missing from the commit",
         situation: "commit of one file",
         call: ("access", "/7a/b1fdb8d057fea27ccdd6ae41cd75e7f7e70d1b"),
