@@ -71,6 +71,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
         }
         Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
+        Error::Impossible(_) => "Ask for less, or raise what there is under `pools` in .mirror/config.yaml; `mirror status` shows it".to_owned(),
         Error::Rejected { .. } => "Mend what it found, stage that, and commit again".to_owned(),
         Error::Hook(error) => return error.hint().into_iter().collect(),
         Error::Config(error) => return of_config(error).into_iter().collect(),

@@ -13,7 +13,7 @@ use crate::git::hooks::HookError;
 use crate::git::{GitError, MergeConflict};
 use crate::host::HostError;
 use crate::model::{
-    Conflict, Kind, ObjectId, PathError, RepoPath, ResourceError, TaskId, TransactionId, shown,
+    Conflict, Impossible, Kind, ObjectId, PathError, RepoPath, ResourceError, TaskId, TransactionId, shown,
 };
 use crate::store::StoreError;
 use crate::workspace::WorkspaceError;
@@ -284,6 +284,9 @@ pub enum Error {
     /// A name that is no resource.
     #[error(transparent)]
     Resource(#[from] ResourceError),
+    /// More is asked for than there is.
+    #[error(transparent)]
+    Impossible(#[from] Impossible),
     /// A file that the user named could not be read.
     #[error("Failed to read {}", shown(path))]
     Input {
@@ -335,6 +338,7 @@ impl Error {
             | Self::Usage(_)
             | Self::Path(_)
             | Self::Resource(_)
+            | Self::Impossible(_)
             | Self::Input { .. } => Kind::Usage,
             Self::Held { .. } | Self::HookRefused { .. } => Kind::Held,
             Self::Deadlock { .. } => Kind::Deadlock,

@@ -137,6 +137,7 @@ impl Coordinator {
                 waited: Some(waited.elapsed()),
             },
             AcquireError::Deadlock { cycle } => Error::Deadlock { cycle },
+            AcquireError::Impossible(impossible) => Error::Impossible(impossible),
             AcquireError::UnknownTask { task } => Error::UnknownTask { task },
             AcquireError::TaskExists { task, transaction } => Error::AlreadyOpen { task, transaction },
             AcquireError::Store(error) => Error::Store(error),

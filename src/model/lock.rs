@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::id::TaskId;
 use super::path::RepoPath;
-use super::resource::{Depth, Resource};
+use super::resource::{Depth, Pool, Resource};
+use super::share::{Impossible, Share};
 use super::time::WallTime;
 
 /// Shared or exclusive.
@@ -42,10 +43,13 @@ pub struct Lock {
     pub mode: Mode,
 }
 
-/// What a task asks for: taken all or none. Each resource appears once, with the stronger of its modes, in order.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<Lock>", into = "Vec<Lock>")]
-pub struct LockSet(BTreeMap<Resource, Mode>);
+/// What a task asks for: taken all or none. Each resource appears once, with the stronger of its modes, in order, and of
+/// each whole there is at most one share.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LockSet {
+    locks: BTreeMap<Resource, Mode>,
+    shares: BTreeMap<Pool, Share>,
+}
 
 /// Who holds a lock that is in the way, for people and for error documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,36 +119,71 @@ impl LockSet {
 
     /// Adds a lock; the stronger mode wins.
     pub fn insert(&mut self, lock: Lock) {
-        let mode = self.0.entry(lock.resource).or_insert(lock.mode);
+        let mode = self.locks.entry(lock.resource).or_insert(lock.mode);
         *mode = (*mode).max(lock.mode);
     }
 
-    /// Iterates in the order of resources.
+    /// Asks for a share, instead of what was asked of the same whole before.
+    pub fn share(&mut self, share: Share) {
+        self.shares.insert(share.pool(), share);
+    }
+
+    /// Iterates over the locks, in the order of resources.
     pub fn iter(&self) -> impl Iterator<Item = Lock> + '_ {
-        self.0.iter().map(|(resource, mode)| Lock {
+        self.locks.iter().map(|(resource, mode)| Lock {
             resource: resource.clone(),
             mode: *mode,
         })
     }
 
-    /// Returns the number of resources.
+    /// Iterates over the shares, in the order of their wholes.
+    pub fn shares(&self) -> impl Iterator<Item = &Share> + '_ {
+        self.shares.values()
+    }
+
+    /// Iterates over what stands for the set in the queue: its locks, and for each share the whole.
+    pub fn in_line(&self) -> impl Iterator<Item = Lock> + '_ {
+        self.iter().chain(self.shares().map(Share::in_line))
+    }
+
+    /// Tells whether this set, asked for later, has to wait until `earlier` had its turn: locks that conflict, shares of
+    /// one whole, a lock on what would do as a share of the earlier one. The other way round it does not: a share of the
+    /// rest may be had.
+    pub fn waits_for(&self, earlier: &Self) -> bool {
+        let clashes = |own: Lock| {
+            earlier.iter().any(|other| conflict(&own, &other))
+                || earlier.shares().any(|share| share.may_use(&own.resource))
+        };
+        self.iter().any(clashes) || self.shares.keys().any(|pool| earlier.shares.contains_key(pool))
+    }
+
+    /// Refuses what cannot be had however long one waits.
+    pub fn check(&self) -> Result<(), Impossible> {
+        let is_whole = |resource: &&Resource| matches!(resource, Resource::Pool(_) | Resource::Quota { .. });
+        match self.locks.keys().find(is_whole) {
+            Some(whole) => Err(Impossible::Whole(whole.clone())),
+            None => self.shares().try_for_each(Share::check),
+        }
+    }
+
+    /// Returns the number of locks.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.locks.len()
     }
 
     /// Tells whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.locks.is_empty() && self.shares.is_empty()
     }
 
     /// Returns the mode in which `resource` itself is in the set.
     pub fn mode_of(&self, resource: &Resource) -> Option<Mode> {
-        self.0.get(resource).copied()
+        self.locks.get(resource).copied()
     }
 
     /// Tells whether a write lock of the set covers the file `path`.
     pub fn covers_write(&self, path: &RepoPath) -> bool {
-        let held = |resource: &Resource| self.0.get(resource) == Some(&Mode::Write);
+        let held = |resource: &Resource| self.locks.get(resource) == Some(&Mode::Write);
         let parent = path.parent();
         // The candidates that can cover a path are few: its own key and one per ancestor.
         held(&Resource::File(path.clone()))
@@ -169,15 +208,6 @@ impl FromIterator<Lock> for LockSet {
 impl From<Vec<Lock>> for LockSet {
     fn from(locks: Vec<Lock>) -> Self {
         locks.into_iter().collect()
-    }
-}
-
-impl From<LockSet> for Vec<Lock> {
-    fn from(set: LockSet) -> Self {
-        set.0
-            .into_iter()
-            .map(|(resource, mode)| Lock { resource, mode })
-            .collect()
     }
 }
 
@@ -242,7 +272,7 @@ impl From<Token> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Amount, MemberName, Pool, PoolName, Probe, RefName, ServiceName};
+    use crate::model::{Amount, Candidates, MemberName, PoolName, Probe, RefName, ServiceName};
     use proptest::prelude::*;
 
     fn resource() -> impl Strategy<Value = Resource> {
@@ -381,6 +411,67 @@ mod tests {
                 prop_assert_eq!(set.covers_write(path), a.covers_path(path));
             }
         }
+    }
+
+    fn any_port(first: u16, last: u16) -> LockSet {
+        let mut set = LockSet::new();
+        set.share(Share::any(Candidates::Ports { first, last }));
+        set
+    }
+
+    #[test]
+    fn a_later_request_waits_for_an_earlier_one_of_the_same_whole() {
+        let port = |number| -> LockSet {
+            let resource = Resource::Port(number);
+            [Lock {
+                resource,
+                mode: Mode::Write,
+            }]
+            .into_iter()
+            .collect()
+        };
+        let any = any_port(5000, 5002);
+        assert!(any.waits_for(&any_port(6000, 6002)));
+        assert!(port(5002).waits_for(&any) && !port(5003).waits_for(&any));
+        assert!(!any.waits_for(&port(5002)), "another one will do");
+        assert!(
+            any.in_line()
+                .any(|lock| port(5003).iter().any(|port| conflict(&lock, &port)))
+        );
+    }
+
+    #[test]
+    fn what_can_never_be_had_is_known_beforehand() {
+        let of = |share: Share| {
+            let mut set = LockSet::new();
+            set.share(share);
+            set.check()
+        };
+        let amount = |amount, total| Share::Amount {
+            quota: PoolName::new("memory").unwrap(),
+            amount: Amount::new(amount),
+            total: Amount::new(total),
+        };
+        assert!(of(amount(16, 16)).is_ok());
+        assert!(matches!(of(amount(17, 16)), Err(Impossible::Amount { .. })));
+        assert!(matches!(of(amount(0, 16)), Err(Impossible::Nothing { .. })));
+        assert!(of(Share::any(Candidates::Worktrees(vec![1]))).is_ok());
+        assert!(of(Share::any(Candidates::Worktrees(vec![]))).is_err());
+        assert!(of(Share::any(Candidates::Ports { first: 2, last: 1 })).is_err());
+        let two = Share::AnyOf(crate::model::AnyOf {
+            candidates: Candidates::Ports { first: 1, last: 2 },
+            count: 2,
+            excluded: [Resource::Port(2)].into(),
+        });
+        assert_eq!(
+            of(two).unwrap_err().to_string(),
+            "2 of port:* were asked for, out of 1"
+        );
+        let whole = Lock {
+            resource: Resource::Pool(Pool::Ports),
+            mode: Mode::Write,
+        };
+        assert!(LockSet::from(vec![whole]).check().is_err());
     }
 
     #[test]

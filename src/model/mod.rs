@@ -17,6 +17,7 @@ mod owner;
 mod path;
 mod probe;
 mod resource;
+mod share;
 mod task;
 mod time;
 
@@ -33,5 +34,6 @@ pub use owner::{Owner, Process, Verdict};
 pub use path::{PathError, RepoPath, misleads, shown};
 pub use probe::{Below, Probe};
 pub use resource::{Depth, Pool, Resource};
+pub use share::{AnyOf, Candidates, Impossible, Share};
 pub use task::{IllegalStep, TransactionState};
 pub use time::{BootId, Now, WallTime};

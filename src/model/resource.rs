@@ -168,6 +168,12 @@ impl Resource {
         }
     }
 
+    /// Tells whether a task that is given `self` has no `other` beside it any more: of a quota it has one part.
+    pub fn replaces(&self, other: &Self) -> bool {
+        let of_quota = matches!(self, Self::Quota { .. }) && self.pool() == other.pool();
+        self == other || of_quota
+    }
+
     /// Returns the smallest resource above this one that covers it. Paths have more than one.
     pub(super) fn whole(&self) -> Option<Self> {
         match self {

@@ -4,11 +4,13 @@ use serde_json::{Map, json};
 
 use crate::model::{EventKind, Lock, LockSet, Owner, Resource, TaskId, Ticket, TransactionId, Verdict};
 use crate::store::data::{Asker, HeldLock, NewEvent};
+use crate::store::ended::verdict;
 use crate::store::error::StoreError;
-use crate::store::grant::{self, Needs};
-use crate::store::judge::{self, Assessment, Blocker, Request, verdict};
+use crate::store::grant;
+use crate::store::judge::{self, Assessment, Blocker, Request};
+use crate::store::needs::Needs;
 use crate::store::rows::{Evidence, Phase, Questions, Rows, Subject, TaskRow, WaiterRow};
-use crate::store::{deadlock, queue};
+use crate::store::{deadlock, hand_off, queue};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -197,15 +199,24 @@ pub(crate) fn granted(
     rows: &mut dyn Rows,
     mut row: TaskRow,
     mut held: Vec<HeldLock>,
-    locks: Vec<Lock>,
+    missing: Vec<Lock>,
     found: Assessment,
     places: Vec<WaiterRow>,
 ) -> Result<Acquired> {
     let mut freed = grant::take(rows, found.takings)?;
+    let locks = [missing, found.chosen].concat();
     grant::grant(rows, &mut row, &locks)?;
     freed.extend(give_up(rows, places)?);
-    let wake = grant::hand_off(rows, freed)?;
-    held.retain(|held| locks.iter().all(|lock| lock.resource != held.lock.resource));
+    held.retain(|held| {
+        let resource = &held.lock.resource;
+        let is_replaced = locks.iter().any(|lock| lock.resource.replaces(resource));
+        // Whoever now has less of a quota than before has given something back.
+        if is_replaced && matches!(resource, Resource::Quota { .. }) {
+            freed.push(resource.clone());
+        }
+        !is_replaced
+    });
+    let wake = hand_off::hand_off(rows, freed)?;
     held.extend(locks.iter().map(|lock| HeldLock {
         lock: lock.clone(),
         token: row.token,
@@ -226,7 +237,7 @@ fn give_up(rows: &mut dyn Rows, places: Vec<WaiterRow>) -> Result<Vec<Resource>>
     for place in places {
         grant::leave(rows, &place)?;
         if place.is_queued() {
-            freed.extend(place.wants.iter().map(|lock| lock.resource));
+            freed.extend(place.wants.in_line().map(|lock| lock.resource));
         }
     }
     Ok(freed)
@@ -254,16 +265,11 @@ fn stand(rows: &mut dyn Rows, asking: Asking, wants: &LockSet, place: &Place) ->
         rows.update_waiter(&waiter)?;
     } else {
         rows.queue(&waiter)?;
-        let locks: Vec<Lock> = wants.iter().collect();
-        rows.event(&grant::about_locks(
-            EventKind::ResourceWaited,
-            &row.id,
-            locks.iter(),
-        ))?;
+        rows.event(&grant::about_wants(EventKind::ResourceWaited, &row.id, wants))?;
     }
     let freed = give_up(rows, abandoned)?;
     Ok(Acquired::Queued {
-        wake: grant::hand_off(rows, freed)?,
+        wake: hand_off::hand_off(rows, freed)?,
     })
 }
 

@@ -2,41 +2,119 @@
 //!
 //! A task that has nothing keeps nobody waiting, so sets taken at once never come here. Edges only appear when somebody
 //! queues, since nobody is overtaken; so it is enough to look then, in the same act.
+//!
+//! Who waits for any of several things needs only one of them, so a cycle alone says little: it counts only if nobody in
+//! it could end after everybody has ended who waits for nobody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::model::{LockSet, TaskId};
+use crate::model::{LockSet, Resource, Share, TaskId};
 use crate::store::error::StoreError;
-use crate::store::grant::{Needs, held_by};
+use crate::store::grant::held_by;
 use crate::store::judge::{Request, missing_task};
+use crate::store::needs::Needs;
 use crate::store::rows::{Part, Rows, WaiterRow};
+use crate::store::shares::{self, Claim, Claimant, Fit, Grip};
 
 type Result<T> = std::result::Result<T, StoreError>;
+
+/// All that one request waits for.
+#[derive(Debug, Default)]
+struct Wait {
+    /// Every one of them has to end.
+    all: BTreeSet<TaskId>,
+    /// Of these, enough.
+    shares: Vec<(Share, Vec<(TaskId, Resource)>)>,
+}
+
+impl Wait {
+    fn blockers(&self) -> BTreeSet<TaskId> {
+        let claimants = self.shares.iter().flat_map(|(_, claims)| claims);
+        let claimants = claimants.map(|(task, _)| task.clone());
+        self.all.iter().cloned().chain(claimants).collect()
+    }
+
+    /// Tells whether the request can be granted once those have ended.
+    fn is_over(&self, ended: &BTreeSet<TaskId>) -> bool {
+        let fits = |(share, claims): &(Share, Vec<(TaskId, Resource)>)| {
+            let left = claims.iter().filter(|(task, _)| !ended.contains(task));
+            let claim = |(_, resource): &(TaskId, Resource)| Claim {
+                resource: resource.clone(),
+                grip: Grip::Firm,
+            };
+            let left: Vec<Claim> = left.map(claim).collect();
+            matches!(shares::fit(share, &left), Fit::Fits { .. })
+        };
+        self.all.is_subset(ended) && self.shares.iter().all(fits)
+    }
+}
 
 /// Returns the cycle that would close if `request` were queued: each task waits for the next, the last for the first.
 pub(crate) fn find_cycle(rows: &mut dyn Rows, request: &Request<'_>) -> Result<Option<Vec<TaskId>>> {
     if !rows.has_waiters()? || !keeps_somebody_waiting(rows, request.task)? {
         return Ok(None);
     }
-    let mut seen = BTreeSet::new();
-    let mut paths = vec![vec![request.task.clone()]];
-    while let Some(path) = paths.pop() {
-        let Some(last) = path.last() else { continue };
-        let blockers = if path.len() == 1 {
-            blocking(rows, request)?
-        } else {
-            blocked_by(rows, last)?
+    let waits = reachable(rows, request)?;
+    let mut ended = BTreeSet::new();
+    loop {
+        let is_next = |(task, waits): &(&TaskId, &Vec<Wait>)| {
+            !ended.contains(*task) && waits.iter().all(|wait| wait.is_over(&ended))
         };
+        let next: Vec<TaskId> = waits
+            .iter()
+            .filter(is_next)
+            .map(|(task, _)| task.clone())
+            .collect();
+        if next.is_empty() {
+            break;
+        }
+        ended.extend(next);
+    }
+    if ended.contains(request.task) {
+        return Ok(None);
+    }
+    Ok(shortest_cycle(&waits, &ended, request.task))
+}
+
+/// Everybody that the request waits for, whom they wait for, and so on.
+fn reachable(rows: &mut dyn Rows, request: &Request<'_>) -> Result<BTreeMap<TaskId, Vec<Wait>>> {
+    let wait = waiting(rows, request)?;
+    let mut todo: Vec<TaskId> = wait.blockers().into_iter().collect();
+    let mut waits = BTreeMap::from([(request.task.clone(), vec![wait])]);
+    while let Some(task) = todo.pop() {
+        if waits.contains_key(&task) {
+            continue;
+        }
+        let mut own = Vec::new();
+        for waiter in rows.waiters_of(&task)? {
+            own.extend(waiting_at(rows, &waiter)?);
+        }
+        todo.extend(own.iter().flat_map(Wait::blockers));
+        waits.insert(task, own);
+    }
+    Ok(waits)
+}
+
+/// Walks from `task` back to itself among those that cannot end.
+fn shortest_cycle(
+    waits: &BTreeMap<TaskId, Vec<Wait>>,
+    ended: &BTreeSet<TaskId>,
+    task: &TaskId,
+) -> Option<Vec<TaskId>> {
+    let mut seen = BTreeSet::new();
+    let mut paths = VecDeque::from([vec![task.clone()]]);
+    while let Some(path) = paths.pop_front() {
+        let blockers: BTreeSet<TaskId> = waits[path.last()?].iter().flat_map(Wait::blockers).collect();
         for next in blockers {
-            if next == *request.task {
-                return Ok(Some(path));
+            if next == *task {
+                return Some(path);
             }
-            if seen.insert(next.clone()) {
-                paths.push([path.as_slice(), &[next]].concat());
+            if !ended.contains(&next) && seen.insert(next.clone()) {
+                paths.push_back([path.as_slice(), &[next]].concat());
             }
         }
     }
-    Ok(None)
+    None
 }
 
 /// Tells whether somebody may be waiting for what `task` holds, or stands behind a place of it.
@@ -50,40 +128,47 @@ fn keeps_somebody_waiting(rows: &mut dyn Rows, task: &TaskId) -> Result<bool> {
         .is_empty())
 }
 
-/// Everybody that a task waits for, at any of its places.
-fn blocked_by(rows: &mut dyn Rows, task: &TaskId) -> Result<BTreeSet<TaskId>> {
-    let mut blockers = BTreeSet::new();
-    for waiter in rows.waiters_of(task)? {
-        blockers.extend(blocked_at(rows, &waiter)?);
-    }
-    Ok(blockers)
-}
-
 /// Everybody that a place in the queue waits for.
 pub(crate) fn blocked_at(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<BTreeSet<TaskId>> {
+    Ok(waiting_at(rows, waiter)?
+        .map(|wait| wait.blockers())
+        .unwrap_or_default())
+}
+
+fn waiting_at(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<Option<Wait>> {
     if !waiter.is_queued() {
-        return Ok(BTreeSet::new());
+        return Ok(None);
     }
     let row = rows
         .task(&waiter.task)?
         .ok_or_else(|| missing_task(&waiter.task))?;
     let needs = Needs::of(&held_by(rows, &row)?, &waiter.wants);
-    blocking(
-        rows,
-        &Request {
-            task: &waiter.task,
-            wants: &needs.uncovered,
-            seq: waiter.seq,
-        },
-    )
+    let request = Request {
+        task: &waiter.task,
+        wants: &needs.uncovered,
+        seq: waiter.seq,
+    };
+    waiting(rows, &request).map(Some)
 }
 
-fn blocking(rows: &mut dyn Rows, request: &Request<'_>) -> Result<BTreeSet<TaskId>> {
+fn waiting(rows: &mut dyn Rows, request: &Request<'_>) -> Result<Wait> {
+    let mut wait = Wait::default();
     let held = rows.conflicting(request.wants, Some(request.task), None)?;
-    let mut blockers: BTreeSet<TaskId> = held.into_iter().map(|row| row.task).collect();
+    wait.all.extend(held.into_iter().map(|row| row.task));
     for seq in rows.conflicting_places(request.wants, Part::first(usize::MAX, request.seq))? {
-        blockers.extend(rows.waiter_at(seq)?.map(|waiter| waiter.task));
+        let earlier = rows.waiter_at(seq)?;
+        let earlier = earlier.filter(|waiter| request.wants.waits_for(&waiter.wants));
+        wait.all.extend(earlier.map(|waiter| waiter.task));
     }
-    blockers.remove(request.task);
-    Ok(blockers)
+    wait.all.remove(request.task);
+    for share in request.wants.shares() {
+        let mut claimants = shares::held(rows, request, share)?;
+        claimants.extend(shares::wanted(rows, request, share)?);
+        let claims = claimants.into_iter().map(|claimant| match claimant {
+            Claimant::Holder(row) => (row.task, row.lock.resource),
+            Claimant::Place(waiter, lock) => (waiter.task, lock.resource),
+        });
+        wait.shares.push((share.clone(), claims.collect()));
+    }
+    Ok(wait)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::disk::DiskError;
 use crate::host::HostError;
-use crate::model::{Conflict, IllegalStep, Kind, TaskId, TransactionId, shown};
+use crate::model::{Conflict, IllegalStep, Impossible, Kind, TaskId, TransactionId, shown};
 use crate::store::lease::Lease;
 
 /// The store failed, or what it holds makes no sense.
@@ -108,6 +108,9 @@ pub enum AcquireError {
         /// The tasks of the cycle, each waiting for the next.
         cycle: Vec<TaskId>,
     },
+    /// More is asked for than there is, however long one waits.
+    #[error(transparent)]
+    Impossible(#[from] Impossible),
     /// There is no such task.
     #[error("There is no task {task}")]
     UnknownTask {

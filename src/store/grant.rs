@@ -1,50 +1,21 @@
-//! Giving and taking: a grant, a lease that is reaped, a place that is dropped, and the hand-off that follows.
+//! Giving and taking: a grant, a lease that is reaped, a place that is dropped.
 //!
-//! Whatever an act frees it hands on before it ends, so nobody can slip in between. Nobody is overtaken: a request is
-//! served only if it conflicts with nothing that is held *and* with no request that came earlier.
+//! Whatever an act frees it hands on before it ends: see `hand_off`.
 
 use serde_json::{Map, Value, json};
 
-use crate::model::{EventKind, Lock, LockSet, Mode, Resource, TaskId, Ticket, Token};
+use crate::model::{Amount, EventKind, Lock, LockSet, Mode, Resource, Share, TaskId, Token};
 use crate::store::data::{HeldLock, NewEvent, NewTask};
+use crate::store::ended;
 use crate::store::error::StoreError;
-use crate::store::judge::{self, Taking, missing_task};
-use crate::store::rows::{Part, Phase, Rows, TaskRow, WaiterRow};
+use crate::store::holder::Taking;
+use crate::store::rows::{Phase, Rows, TaskRow, WaiterRow};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// How long a grant that was handed over may stay unclaimed, and how long the place of somebody whose time ran out is
 /// kept.
 pub(crate) const CLAIM_NS: i64 = 10_000_000_000;
-
-/// How many places the hand-off reads at a time.
-const PLACES_MAX: usize = 16;
-
-/// A request compared with what its task holds.
-#[derive(Debug)]
-pub(crate) struct Needs {
-    /// What is not held yet in that mode.
-    pub(crate) missing: Vec<Lock>,
-    /// The part of it that the task's own locks do not cover: only this can run into others.
-    pub(crate) uncovered: LockSet,
-}
-
-impl Needs {
-    pub(crate) fn of(held: &[HeldLock], wants: &LockSet) -> Self {
-        let suffices = |held: &HeldLock, want: &Lock| held.lock.mode >= want.mode;
-        let has = |want: &Lock| {
-            held.iter()
-                .any(|held| held.lock.resource == want.resource && suffices(held, want))
-        };
-        let missing: Vec<Lock> = wants.iter().filter(|want| !has(want)).collect();
-        let covers = |want: &Lock| {
-            held.iter()
-                .any(|held| suffices(held, want) && held.lock.resource.covers(&want.resource))
-        };
-        let uncovered = missing.iter().filter(|want| !covers(want)).cloned().collect();
-        Self { missing, uncovered }
-    }
-}
 
 /// Describes a new task as a row. It holds nothing yet.
 pub(crate) fn new_row(rows: &dyn Rows, new: &NewTask) -> TaskRow {
@@ -104,6 +75,7 @@ pub(crate) fn grant(rows: &mut dyn Rows, row: &mut TaskRow, locks: &[Lock]) -> R
     row.token = rows.next_token()?;
     rows.put_task(row)?;
     for lock in locks {
+        replace_part(rows, &row.id, lock)?;
         rows.put_lock(&row.id, lock, row.token)?;
     }
     if locks.is_empty() {
@@ -116,9 +88,24 @@ pub(crate) fn grant(rows: &mut dyn Rows, row: &mut TaskRow, locks: &[Lock]) -> R
     })
 }
 
+/// Of a quota a task has one part: another amount takes its place.
+fn replace_part(rows: &mut dyn Rows, task: &TaskId, lock: &Lock) -> Result<()> {
+    if !matches!(lock.resource, Resource::Quota { .. }) {
+        return Ok(());
+    }
+    for held in rows.locks_of(task)? {
+        if lock.resource.replaces(&held.lock.resource) {
+            rows.delete_lock(task, &held.lock.resource)?;
+        }
+    }
+    Ok(())
+}
+
 /// Takes what a request needs. Answers what became free by it.
-pub(crate) fn take(rows: &mut dyn Rows, takings: Vec<Taking>) -> Result<Vec<Resource>> {
+pub(crate) fn take(rows: &mut dyn Rows, mut takings: Vec<Taking>) -> Result<Vec<Resource>> {
     let mut freed = Vec::new();
+    // What was handed over goes back to what was held before, and only then a whole lease can end.
+    takings.sort_by_key(|taking| matches!(taking, Taking::Lease { .. }));
     for taking in takings {
         freed.extend(match taking {
             Taking::Lease { row, is_dead } => {
@@ -153,7 +140,7 @@ pub(crate) fn reap(
     if with_services {
         rows.delete_locks_of(&row.id)?;
     } else {
-        let services_too = judge::is_over_for_services(row, rows.now());
+        let services_too = ended::is_over_for_services(row, rows.now());
         gone.retain(|lock| services_too || !lock.resource.is_unfenced());
         for lock in &gone {
             rows.delete_lock(&row.id, &lock.resource)?;
@@ -161,7 +148,7 @@ pub(crate) fn reap(
     }
     let mut freed: Vec<Resource> = gone.iter().map(|lock| lock.resource.clone()).collect();
     for waiter in rows.waiters_of(&row.id)? {
-        freed.extend(waiter.wants.iter().map(|lock| lock.resource));
+        freed.extend(waiter.wants.in_line().map(|lock| lock.resource));
         leave(rows, &waiter)?;
     }
     rows.put_task(&TaskRow {
@@ -178,7 +165,7 @@ pub(crate) fn reap(
 
 /// Takes a grant back that was handed over and not claimed. What the task held before it keeps.
 pub(crate) fn take_back(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<Vec<Resource>> {
-    let Phase::Granted { token, upgraded, .. } = &waiter.phase else {
+    let Phase::Granted { token, before, .. } = &waiter.phase else {
         return drop_place(rows, waiter);
     };
     let mut handed: Vec<Lock> = Vec::new();
@@ -186,18 +173,9 @@ pub(crate) fn take_back(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<Vec<R
         if held.token != *token {
             continue;
         }
-        let resource = &held.lock.resource;
-        if upgraded.contains(resource) {
-            rows.put_lock(
-                &waiter.task,
-                &Lock {
-                    resource: resource.clone(),
-                    mode: Mode::Read,
-                },
-                *token,
-            )?;
-        } else {
-            rows.delete_lock(&waiter.task, resource)?;
+        rows.delete_lock(&waiter.task, &held.lock.resource)?;
+        if let (Some(kept), _) = split(&held.lock, before) {
+            rows.put_lock(&waiter.task, &kept, *token)?;
         }
         handed.push(held.lock);
     }
@@ -209,6 +187,31 @@ pub(crate) fn take_back(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<Vec<R
     })?;
     remove_if_idle(rows, &waiter.task)?;
     Ok(handed.into_iter().map(|lock| lock.resource).collect())
+}
+
+/// Splits a lock that was handed over into what its task keeps when the grant is taken back, since it had as much before,
+/// and what goes. Who asked for less of a quota than it had does not get that back.
+pub(crate) fn split(lock: &Lock, before: &[Resource]) -> (Option<Lock>, Option<Lock>) {
+    let kept = before.iter().find(|before| lock.resource.replaces(before));
+    let Some(kept) = kept else {
+        return (None, Some(lock.clone()));
+    };
+    let read = |resource| Lock {
+        resource,
+        mode: Mode::Read,
+    };
+    match (kept, &lock.resource) {
+        (Resource::Quota { amount: had, .. }, Resource::Quota { quota, amount }) => {
+            let part = |amount: u64| Resource::Quota {
+                quota: quota.clone(),
+                amount: Amount::new(amount),
+            };
+            let kept = had.get().min(amount.get());
+            let more = amount.get() - kept;
+            (Some(read(part(kept))), (more > 0).then(|| read(part(more))))
+        }
+        _ => (Some(read(kept.clone())), Some(lock.clone())),
+    }
 }
 
 /// Removes a place, and says in the history that it was given up if its turn had not come: whoever is served from then on
@@ -225,7 +228,7 @@ pub(crate) fn leave(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<()> {
 pub(crate) fn drop_place(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<Vec<Resource>> {
     leave(rows, waiter)?;
     remove_if_idle(rows, &waiter.task)?;
-    Ok(waiter.wants.iter().map(|lock| lock.resource).collect())
+    Ok(waiter.wants.in_line().map(|lock| lock.resource).collect())
 }
 
 /// Removes the row of a task that holds nothing, waits for nothing and has staged nothing.
@@ -234,126 +237,6 @@ pub(crate) fn remove_if_idle(rows: &mut dyn Rows, task: &TaskId) -> Result<()> {
         && (!rows.has_waiters()? || rows.waiters_of(task)?.is_empty())
         && rows.current_transaction(task)?.is_none();
     if is_idle { rows.delete_task(task) } else { Ok(()) }
-}
-
-/// Serves the queue after `freed` became free: inserts the locks of everybody whose turn it is, in order of arrival, and
-/// answers their tickets.
-pub(crate) fn hand_off(rows: &mut dyn Rows, mut freed: Vec<Resource>) -> Result<Vec<Ticket>> {
-    let mut served = Vec::new();
-    if freed.is_empty() || !rows.has_waiters()? {
-        return Ok(served);
-    }
-    let mut part = Part::first(PLACES_MAX, u64::MAX);
-    loop {
-        let touched = freed
-            .iter()
-            .map(|resource| Lock {
-                resource: resource.clone(),
-                mode: Mode::Write,
-            })
-            .collect();
-        let places = rows.conflicting_places(&touched, part)?;
-        let Some(last) = places.last() else {
-            return Ok(served);
-        };
-        part.after = *last;
-        for seq in places {
-            let Some(waiter) = rows.waiter_at(seq)? else {
-                continue;
-            };
-            if waiter.is_over(rows.now()) {
-                // Only places behind this one waited for it, so it is enough to go on from here.
-                freed.extend(drop_place(rows, &waiter)?);
-                part.after = seq;
-                break;
-            }
-            if hand(rows, &waiter)? {
-                served.push(waiter.ticket);
-            }
-            // Whether it was served or not: whoever stands behind a writer on the whole resource is not next.
-            freed.retain(|resource| !writes(&waiter.wants, resource));
-            if freed.is_empty() {
-                return Ok(served);
-            }
-        }
-    }
-}
-
-fn writes(wants: &LockSet, resource: &Resource) -> bool {
-    wants
-        .iter()
-        .any(|want| want.mode == Mode::Write && want.resource.covers(resource))
-}
-
-/// Hands a waiter its locks if it is next. It has to claim them.
-fn hand(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<bool> {
-    let mut row = rows
-        .task(&waiter.task)?
-        .ok_or_else(|| missing_task(&waiter.task))?;
-    let held = held_by(rows, &row)?;
-    let needs = Needs::of(&held, &waiter.wants);
-    let is_next = rows
-        .conflicting(&needs.uncovered, Some(&waiter.task), Some(1))?
-        .is_empty()
-        && !has_earlier(rows, waiter, &needs.uncovered)?;
-    if !is_next {
-        return Ok(false);
-    }
-    let is_missing = |held: &&HeldLock| {
-        needs
-            .missing
-            .iter()
-            .any(|lock| lock.resource == held.lock.resource)
-    };
-    let upgraded = held
-        .iter()
-        .filter(is_missing)
-        .map(|held| held.lock.resource.clone())
-        .collect();
-    let renewed_ns = row.renewed_ns;
-    grant(rows, &mut row, &needs.missing)?;
-    if !held.is_empty() {
-        // Being served is no sign of life: what was held before lasts as long as it would have.
-        rows.touch_task(&row.id, renewed_ns)?;
-    }
-    // Without anything new there is nothing that could be taken back, and no lock has the token zero.
-    let token = if needs.missing.is_empty() {
-        Token::new(0)
-    } else {
-        row.token
-    };
-    let absent = waiter.phase == Phase::Away;
-    let until_ns = rows.now().boottime_ns.saturating_add(CLAIM_NS);
-    let phase = Phase::Granted {
-        token,
-        upgraded,
-        absent,
-    };
-    rows.update_waiter(&WaiterRow {
-        phase,
-        until_ns,
-        ..waiter.clone()
-    })?;
-    Ok(true)
-}
-
-fn has_earlier(rows: &mut dyn Rows, waiter: &WaiterRow, wants: &LockSet) -> Result<bool> {
-    let mut part = Part::first(PLACES_MAX, waiter.seq);
-    loop {
-        let places = rows.conflicting_places(wants, part)?;
-        for seq in &places {
-            part.after = *seq;
-            if rows
-                .waiter_at(*seq)?
-                .is_some_and(|other| other.task != waiter.task)
-            {
-                return Ok(true);
-            }
-        }
-        if places.len() < PLACES_MAX {
-            return Ok(false);
-        }
-    }
 }
 
 /// Begins a line of the history that is about locks.
@@ -376,4 +259,20 @@ pub(crate) fn about_locks<'a>(
         details: Map::from_iter([("locks".to_owned(), list.into())]),
         ..NewEvent::about(kind, task)
     }
+}
+
+/// Begins a line of the history that is about a request.
+pub(crate) fn about_wants(kind: EventKind, task: &TaskId, wants: &LockSet) -> NewEvent {
+    let locks: Vec<Lock> = wants.iter().collect();
+    let mut about = about_locks(kind, task, &locks);
+    let shares: Vec<&Share> = wants.shares().collect();
+    if let [share] = shares[..]
+        && locks.is_empty()
+    {
+        about.resource = Some(share.to_string());
+    }
+    if !shares.is_empty() {
+        about.details.insert("shares".to_owned(), json!(shares));
+    }
+    about
 }

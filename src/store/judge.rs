@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Lock, LockSet, Now, Owner, Resource, TaskId, Token, TransactionState, Verdict};
+use crate::model::{Lock, LockSet, TaskId, Token, conflict};
 use crate::store::error::StoreError;
-use crate::store::rows::{End, Evidence, LockRow, Part, Phase, Questions, Rows, Subject, TaskRow, WaiterRow};
+use crate::store::holder::{Holder, Judgement, Taking, judge_place};
+use crate::store::rows::{End, Evidence, LockRow, Part, Questions, Rows, TaskRow, WaiterRow};
+use crate::store::shares::{self, Claim, Claimant, Fit};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -40,21 +42,6 @@ pub(crate) struct Blocker {
     pub(crate) waiting: bool,
 }
 
-/// What may be taken to make room.
-#[derive(Debug, Clone)]
-pub(crate) enum Taking {
-    /// The whole lease of a task.
-    Lease {
-        row: TaskRow,
-        /// It cannot use it any more; otherwise only its time is over.
-        is_dead: bool,
-    },
-    /// A grant that was handed over and not claimed.
-    Handed(WaiterRow),
-    /// A place in the queue.
-    Place(WaiterRow),
-}
-
 /// What a look at the rows comes to.
 #[derive(Debug, Default)]
 pub(crate) struct Assessment {
@@ -66,20 +53,8 @@ pub(crate) struct Assessment {
     pub(crate) is_certain: bool,
     /// What has to be taken for the request to be granted.
     pub(crate) takings: Vec<Taking>,
-}
-
-/// What is known of one holder.
-struct Holder {
-    row: TaskRow,
-    is_committing: bool,
-    /// Its grants that nobody has claimed yet.
-    handed: Vec<WaiterRow>,
-}
-
-enum Judgement {
-    InTheWay,
-    Ask(Subject, Owner),
-    Take(Taking),
+    /// The locks that make the shares of the request.
+    pub(crate) chosen: Vec<Lock>,
 }
 
 impl Assessment {
@@ -90,12 +65,7 @@ impl Assessment {
 
     fn add(&mut self, lock: Lock, token: Token, row: &TaskRow, waiting: bool, judgement: Judgement) {
         match judgement {
-            Judgement::Take(taking) => {
-                if !self.takings.iter().any(|known| known.is_same(&taking)) {
-                    self.takings.push(taking);
-                }
-                return;
-            }
+            Judgement::Take(taking) => return self.take(taking),
             Judgement::Ask(subject, owner) => {
                 self.questions.insert(subject, owner);
             }
@@ -108,36 +78,144 @@ impl Assessment {
             waiting,
         });
     }
-}
 
-impl Taking {
-    fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Lease { row, .. }, Self::Lease { row: other, .. }) => row.id == other.id,
-            (Self::Handed(row), Self::Handed(other)) | (Self::Place(row), Self::Place(other)) => {
-                row.seq == other.seq
-            }
-            _ => false,
+    fn take(&mut self, taking: Taking) {
+        if !self.takings.iter().any(|known| known.is_same(&taking)) {
+            self.takings.push(taking);
         }
     }
+
+    /// Notes who is in the way of a share. Whether anything is certain is not for one of them alone to say.
+    fn add_claims(&mut self, judged: Vec<Judged>, in_the_way: &[usize], is_certain: bool) {
+        for (at, (blocker, judgement)) in judged.into_iter().enumerate() {
+            if !in_the_way.contains(&at) {
+                continue;
+            }
+            if let Judgement::Ask(subject, owner) = judgement {
+                self.questions.insert(subject, owner);
+            }
+            self.blockers.push(blocker);
+        }
+        self.is_certain |= is_certain;
+    }
 }
+
+/// A claim on a part of a whole, and what comes of it.
+type Judged = (Blocker, Judgement);
 
 /// Judges everybody in the way of `request`: first the holders, and where none of them is, the earlier requests.
 pub(crate) fn assess(rows: &mut dyn Rows, request: &Request<'_>, evidence: &Evidence) -> Result<Assessment> {
     let some = rows.conflicting(request.wants, Some(request.task), Some(LOCKS_MAX))?;
     let is_all = some.len() < LOCKS_MAX;
-    let mut found = judge_holders(rows, some, evidence)?;
+    let mut found = judge_holders(rows, request.wants, some, evidence)?;
     if !is_all && !found.is_certain {
         let all = rows.conflicting(request.wants, Some(request.task), None)?;
-        found = judge_holders(rows, all, evidence)?;
+        found = judge_holders(rows, request.wants, all, evidence)?;
+    }
+    // Holders of a whole come before the queue: who waits for a share mostly waits for them, and they are few.
+    let has_shares = request.wants.shares().next().is_some();
+    if found.is_free() && has_shares {
+        judge_shares(rows, request, evidence, &mut found, Among::Holders)?;
     }
     if found.is_free() && rows.has_waiters()? {
         judge_earlier(rows, request, evidence, &mut found)?;
     }
+    if found.is_free() && has_shares {
+        judge_shares(rows, request, evidence, &mut found, Among::HoldersAndPlaces)?;
+    }
     Ok(found)
 }
 
-fn judge_holders(rows: &mut dyn Rows, locks: Vec<LockRow>, evidence: &Evidence) -> Result<Assessment> {
+/// Whose claims count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Among {
+    Holders,
+    HoldersAndPlaces,
+}
+
+/// Finds out whether there is enough for the shares of a request. Only with everybody's claims is anything chosen.
+fn judge_shares(
+    rows: &mut dyn Rows,
+    request: &Request<'_>,
+    evidence: &Evidence,
+    found: &mut Assessment,
+    among: Among,
+) -> Result<()> {
+    for share in request.wants.shares() {
+        let mut claimants = shares::held(rows, request, share)?;
+        if among == Among::HoldersAndPlaces {
+            claimants.extend(shares::wanted(rows, request, share)?);
+        }
+        let judged = judge_claimants(rows, claimants, evidence)?;
+        let claim = |(blocker, judgement): &Judged| Claim {
+            resource: blocker.lock.resource.clone(),
+            grip: judgement.grip(),
+        };
+        let claims: Vec<Claim> = judged.iter().map(claim).collect();
+        match shares::fit(share, &claims) {
+            Fit::Short { blockers, is_certain } => found.add_claims(judged, &blockers, is_certain),
+            Fit::Fits { .. } if among == Among::Holders => {}
+            Fit::Fits { locks, taking } => {
+                found.chosen.extend(locks);
+                for at in taking {
+                    if let Judgement::Take(taking) = judged[at].1.clone() {
+                        found.take(taking);
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn judge_claimants(
+    rows: &mut dyn Rows,
+    claimants: Vec<Claimant>,
+    evidence: &Evidence,
+) -> Result<Vec<Judged>> {
+    let now = rows.now().clone();
+    let mut holders: BTreeMap<TaskId, Holder> = BTreeMap::new();
+    let mut judged = Vec::with_capacity(claimants.len());
+    for claimant in claimants {
+        match claimant {
+            Claimant::Holder(LockRow { task, lock, token }) => {
+                if !holders.contains_key(&task) {
+                    holders.insert(task.clone(), Holder::read(rows, &task)?);
+                }
+                let holder = &holders[&task];
+                for (part, judgement) in holder.judge(&lock, token, &now, evidence) {
+                    let blocker = Blocker {
+                        lock: part,
+                        token,
+                        row: holder.row.clone(),
+                        waiting: false,
+                    };
+                    judged.push((blocker, judgement));
+                }
+            }
+            Claimant::Place(waiter, lock) => {
+                let row = rows
+                    .task(&waiter.task)?
+                    .ok_or_else(|| missing_task(&waiter.task))?;
+                let blocker = Blocker {
+                    lock,
+                    token: row.token,
+                    row,
+                    waiting: true,
+                };
+                judged.push((blocker, judge_place(&waiter, &now, evidence)));
+            }
+        }
+    }
+    Ok(judged)
+}
+
+fn judge_holders(
+    rows: &mut dyn Rows,
+    wants: &LockSet,
+    locks: Vec<LockRow>,
+    evidence: &Evidence,
+) -> Result<Assessment> {
     let mut found = Assessment::default();
     let mut holders: BTreeMap<TaskId, Holder> = BTreeMap::new();
     let now = rows.now().clone();
@@ -146,8 +224,11 @@ fn judge_holders(rows: &mut dyn Rows, locks: Vec<LockRow>, evidence: &Evidence) 
             holders.insert(task.clone(), Holder::read(rows, &task)?);
         }
         let holder = &holders[&task];
-        let judgement = holder.judge(&lock, token, &now, evidence);
-        found.add(lock, token, &holder.row, false, judgement);
+        for (part, judgement) in holder.judge(&lock, token, &now, evidence) {
+            if wants.iter().any(|want| conflict(&want, &part)) {
+                found.add(part, token, &holder.row, false, judgement);
+            }
+        }
     }
     Ok(found)
 }
@@ -165,7 +246,7 @@ fn judge_earlier(
         for seq in &places {
             part.after = *seq;
             let waiter = rows.waiter_at(*seq)?.ok_or_else(|| missing_place(*seq))?;
-            if waiter.task == *request.task {
+            if waiter.task == *request.task || !request.wants.waits_for(&waiter.wants) {
                 continue;
             }
             let row = rows
@@ -182,137 +263,9 @@ fn judge_earlier(
 
 /// The part of a waiting request that others run into.
 fn in_the_way(waiter: &WaiterRow, wants: &LockSet) -> Lock {
-    let conflicting = |lock: &Lock| wants.iter().any(|want| crate::model::conflict(&want, lock));
-    let lock = waiter.wants.iter().find(conflicting);
+    let conflicting = |lock: &Lock| wants.in_line().any(|want| conflict(&want, lock));
+    let lock = waiter.wants.in_line().find(conflicting);
     lock.unwrap_or_else(|| unreachable!("BUG: a place was found by a conflict that it does not have"))
-}
-
-/// A place is passed over when its time is over or its waiter died.
-fn judge_place(waiter: &WaiterRow, now: &Now, evidence: &Evidence) -> Judgement {
-    if waiter.is_over(now) {
-        return Judgement::Take(Taking::Place(waiter.clone()));
-    }
-    match verdict(evidence, &Subject::Place(waiter.seq), &waiter.owner) {
-        _ if !waiter.is_attended() => Judgement::InTheWay,
-        None => Judgement::Ask(Subject::Place(waiter.seq), waiter.owner.clone()),
-        Some(Verdict::Dead) => Judgement::Take(Taking::Place(waiter.clone())),
-        Some(Verdict::Alive | Verdict::Unknown) => Judgement::InTheWay,
-    }
-}
-
-impl Holder {
-    fn read(rows: &mut dyn Rows, task: &TaskId) -> Result<Self> {
-        let row = rows.task(task)?.ok_or_else(|| missing_task(task))?;
-        let state = rows
-            .current_transaction(task)?
-            .map(|transaction| transaction.state);
-        let mut handed = if rows.has_waiters()? {
-            rows.waiters_of(task)?
-        } else {
-            Vec::new()
-        };
-        handed.retain(|waiter| !waiter.is_queued());
-        Ok(Self {
-            row,
-            is_committing: state.is_some_and(|state| state != TransactionState::Open),
-            handed,
-        })
-    }
-
-    fn judge(&self, lock: &Lock, token: Token, now: &Now, evidence: &Evidence) -> Judgement {
-        // Somebody commits at this moment, or recovery has to finish it first.
-        if self.is_committing {
-            return Judgement::InTheWay;
-        }
-        let is_of =
-            |waiter: &&WaiterRow| matches!(waiter.phase, Phase::Granted { token: own, .. } if own == token);
-        match self.handed.iter().find(is_of) {
-            Some(waiter) => judge_handed(waiter, now, evidence),
-            None => judge_lease(&self.row, &lock.resource, now, evidence),
-        }
-    }
-}
-
-/// A grant that was handed over ends when nobody claims it in time, or when the one who waited for it died.
-fn judge_handed(waiter: &WaiterRow, now: &Now, evidence: &Evidence) -> Judgement {
-    match judge_place(waiter, now, evidence) {
-        Judgement::Take(_) => Judgement::Take(Taking::Handed(waiter.clone())),
-        other => other,
-    }
-}
-
-fn judge_lease(row: &TaskRow, resource: &Resource, now: &Now, evidence: &Evidence) -> Judgement {
-    match ended(row, resource, now, evidence) {
-        Ended::No => Judgement::InTheWay,
-        Ended::Ask => Judgement::Ask(Subject::Lease(row.id.clone()), row.owner.clone()),
-        Ended::ByTime => Judgement::Take(Taking::Lease {
-            row: row.clone(),
-            is_dead: false,
-        }),
-        Ended::ByDeath => Judgement::Take(Taking::Lease {
-            row: row.clone(),
-            is_dead: true,
-        }),
-    }
-}
-
-/// For how many leases a service is left alone.
-const SERVICE_LEASES: i64 = 2;
-
-/// Whether a lease has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Ended {
-    No,
-    /// It depends on whether a process lives.
-    Ask,
-    ByTime,
-    ByDeath,
-}
-
-/// Tells whether the lease of `row` on `resource` has ended.
-///
-/// A service does not check tokens. Unless the holder is known to be dead, it is left alone for one lease more: whoever
-/// lost it by time may still be using it.
-pub(crate) fn ended(row: &TaskRow, resource: &Resource, now: &Now, evidence: &Evidence) -> Ended {
-    if row.owner.boot != now.boot {
-        return Ended::ByDeath;
-    }
-    let held_for = now.boottime_ns.saturating_sub(row.renewed_ns);
-    let leases = if resource.is_unfenced() { SERVICE_LEASES } else { 1 };
-    let lease = row.ttl_ns.saturating_mul(leases);
-    let by_time = |limit: i64| {
-        if held_for >= limit {
-            Ended::ByTime
-        } else {
-            Ended::No
-        }
-    };
-    if row.owner.process.is_none() {
-        return by_time(lease);
-    }
-    if held_for >= lease.max(row.max_hold_ns) {
-        return Ended::ByTime;
-    }
-    match verdict(evidence, &Subject::Lease(row.id.clone()), &row.owner) {
-        None => Ended::Ask,
-        Some(Verdict::Dead) => Ended::ByDeath,
-        Some(Verdict::Alive) => Ended::No,
-        Some(Verdict::Unknown) => by_time(lease),
-    }
-}
-
-/// Tells whether a lease that has ended by its time has ended for services, too.
-pub(crate) fn is_over_for_services(row: &TaskRow, now: &Now) -> bool {
-    let held_for = now.boottime_ns.saturating_sub(row.renewed_ns);
-    held_for >= row.ttl_ns.saturating_mul(SERVICE_LEASES)
-}
-
-/// Looks up what is known of `subject`, if it still has the owner that was looked at.
-pub(crate) fn verdict(evidence: &Evidence, subject: &Subject, owner: &Owner) -> Option<Verdict> {
-    evidence
-        .get(subject)
-        .filter(|(seen, _)| seen == owner)
-        .map(|(_, verdict)| *verdict)
 }
 
 /// Returns the last place before `request` that it has to wait for.

@@ -1,11 +1,12 @@
 //! Keeping, giving back and losing a lease. Each function is the body of one atomic act.
 
-use crate::model::{EventKind, Lock, LockSet, Mode, TaskId, Ticket, TransactionState, Verdict};
+use crate::model::{EventKind, Lock, LockSet, Mode, Resource, TaskId, Ticket, TransactionState, Verdict};
 use crate::store::backend::Stolen;
 use crate::store::data::{NewEvent, Release, Steal};
+use crate::store::ended::{Ended, ended, verdict};
 use crate::store::error::StoreError;
 use crate::store::grant;
-use crate::store::judge::{Ended, ended, verdict};
+use crate::store::hand_off;
 use crate::store::rows::{Evidence, Rows, Subject, TaskRow, WaiterRow};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -55,12 +56,12 @@ pub(crate) fn release(
             if rows.has_waiters()? {
                 for waiter in rows.waiters_of(id)? {
                     grant::leave(rows, &waiter)?;
-                    freed.extend(waiter.wants.iter().map(|lock| lock.resource));
+                    freed.extend(waiter.wants.in_line().map(|lock| lock.resource));
                 }
             }
         }
         Release::Some(resources) => {
-            released.retain(|lock| resources.contains(&lock.resource));
+            released.retain(|lock| resources.iter().any(|named| names(named, &lock.resource)));
             for lock in &released {
                 rows.delete_lock(id, &lock.resource)?;
             }
@@ -75,8 +76,13 @@ pub(crate) fn release(
     }
     freed.extend(released.iter().map(|lock| lock.resource.clone()));
     grant::remove_if_idle(rows, id)?;
-    let wake = grant::hand_off(rows, freed)?;
+    let wake = hand_off::hand_off(rows, freed)?;
     Ok((if row.lost { Lease::Lost } else { Lease::Held }, released, wake))
+}
+
+/// Tells whether giving `named` back means `held`: a whole stands for all shares of it.
+fn names(named: &Resource, held: &Resource) -> bool {
+    named == held || matches!(named, Resource::Pool(_)) && named.covers(held)
 }
 
 /// Takes the whole lease of everybody who holds something that `steal` names: half a lock set is of no use to its holder.
@@ -93,7 +99,7 @@ pub(crate) fn steal(rows: &mut dyn Rows, steal: &Steal) -> Result<(Stolen, Vec<T
         freed.extend(grant::reap(rows, &row, EventKind::ResourceStolen, &reason, true)?);
         stolen.push((row, locks));
     }
-    let wake = grant::hand_off(rows, freed)?;
+    let wake = hand_off::hand_off(rows, freed)?;
     Ok((stolen, wake))
 }
 
@@ -174,7 +180,7 @@ pub(crate) fn reap_ended(rows: &mut dyn Rows, evidence: &Evidence) -> Result<(Ve
             }
         }
     }
-    let wake = grant::hand_off(rows, freed)?;
+    let wake = hand_off::hand_off(rows, freed)?;
     Ok((reaped, wake))
 }
 

@@ -15,6 +15,8 @@ impl Store {
     /// Grants all of `locks` or nothing. Nobody who asked earlier is overtaken. While it waits, `on_wait` hears who is in
     /// the way, again whenever that changes.
     ///
+    /// Of what is shared out by number, the store chooses which; more than there is, is refused at once.
+    ///
     /// A grant survives the end of this process at once, and power loss never matters to it: no lease outlives a boot.
     pub fn acquire(
         &mut self,
@@ -23,6 +25,7 @@ impl Store {
         wait: Wait,
         on_wait: &mut dyn FnMut(&[Conflict]),
     ) -> Result<Grant, AcquireError> {
+        locks.check()?;
         let deadline_ns = self.deadline(wait);
         let mut line = if deadline_ns.is_some() {
             Line::Probe

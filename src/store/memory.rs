@@ -155,3 +155,13 @@ impl Parts for Local<Memory> {
 fn is_conflicting(wants: &LockSet, other: &crate::model::Lock) -> bool {
     wants.iter().any(|want| crate::model::conflict(&want, other))
 }
+
+/// Tells whether two requests have to do with each other in the queue.
+fn is_conflicting_in_line(wants: &LockSet, others: &LockSet) -> bool {
+    let conflicting = |want: crate::model::Lock| {
+        others
+            .in_line()
+            .any(|other| crate::model::conflict(&want, &other))
+    };
+    wants.in_line().any(conflicting)
+}

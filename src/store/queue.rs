@@ -4,8 +4,10 @@ use crate::model::{EventKind, Owner, Process, Ticket};
 use crate::store::acquire::{Acquired, Granted, granted};
 use crate::store::data::{HeldLock, NewEvent};
 use crate::store::error::StoreError;
-use crate::store::grant::{self, CLAIM_NS, Needs};
+use crate::store::grant::{self, CLAIM_NS};
+use crate::store::hand_off;
 use crate::store::judge::{self, Assessment, Blocker, Request, missing_task};
+use crate::store::needs::Needs;
 use crate::store::rows::{Evidence, Phase, Questions, Rows, TaskRow, WaiterRow};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -145,7 +147,7 @@ pub(crate) fn bury(rows: &mut dyn Rows, ticket: Ticket, owner: &Owner) -> Result
     match rows.waiter(ticket)? {
         Some(waiter) if waiter.is_attended() && waiter.owner == *owner => {
             let freed = grant::take_back(rows, &waiter)?;
-            grant::hand_off(rows, freed)
+            hand_off::hand_off(rows, freed)
         }
         _ => Ok(Vec::new()),
     }

@@ -66,8 +66,9 @@ pub(crate) enum Phase {
     /// The locks are inserted under this token and belong to the waiter if it claims them in time.
     Granted {
         token: Token,
-        /// What the task held for reading before: all that it keeps if the grant is taken back.
-        upgraded: Vec<Resource>,
+        /// What the task held for reading before, or another part of the same quota: all that it keeps if the grant is
+        /// taken back.
+        before: Vec<Resource>,
         /// The asker was away when its turn came: that its process ended says nothing.
         absent: bool,
     },

@@ -6,7 +6,7 @@ use crate::model::{
 };
 use crate::store::data::{HeldLock, NewEvent, Transaction};
 use crate::store::error::StoreError;
-use crate::store::memory::{State, is_conflicting};
+use crate::store::memory::{State, is_conflicting, is_conflicting_in_line};
 use crate::store::rows::{End, LockRow, Part, Rows, TaskRow, WaiterRow};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -143,7 +143,7 @@ impl Rows for MemoryRows<'_> {
             .waiters
             .iter()
             .filter(|(seq, row)| **seq > part.after && **seq < part.before && row.is_queued());
-        let conflicting = queued.filter(|(_, row)| row.wants.iter().any(|lock| is_conflicting(wants, &lock)));
+        let conflicting = queued.filter(|(_, row)| is_conflicting_in_line(wants, &row.wants));
         let mut places: Vec<u64> = conflicting.map(|(seq, _)| *seq).collect();
         let superfluous = places.len().saturating_sub(part.limit);
         match part.from {

@@ -2,7 +2,7 @@
 
 use rusqlite::Row;
 
-use crate::model::{Change, LockSet, RepoPath, Resource, Ticket, TransactionId, WallTime};
+use crate::model::{Change, LockSet, RepoPath, Resource, Share, Ticket, TransactionId, WallTime};
 use crate::store::data::Transaction;
 use crate::store::rows::{LockRow, Phase, TaskRow, WaiterRow};
 use crate::store::sqlite::text::{self, from_json, from_json_if_any, object, parsed, to_json, token_number};
@@ -12,7 +12,7 @@ pub(super) const TASK: &str =
 pub(super) const TRANSACTION: &str =
     "SELECT id, task, state, branch, target, base, token, ref, old, new, manifest, began FROM txn";
 pub(super) const WAITER: &str =
-    "SELECT seq, ticket, task, owner, since, until, phase, token, upgraded, absent FROM waiter";
+    "SELECT seq, ticket, task, owner, since, until, phase, token, upgraded, absent, shares FROM waiter";
 
 pub(super) fn seq_number(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
@@ -61,7 +61,7 @@ pub(super) fn waiter_row(row: &Row<'_>) -> rusqlite::Result<WaiterRow> {
         "away" => Phase::Away,
         "granted" => Phase::Granted {
             token: text::token(row, 7)?,
-            upgraded: resources(from_json_if_any(row, 8)?.unwrap_or_default())?,
+            before: resources(from_json_if_any(row, 8)?.unwrap_or_default())?,
             absent: row.get(9)?,
         },
         _ => return Err(text::nonsense(6, "a phase")),
@@ -70,7 +70,7 @@ pub(super) fn waiter_row(row: &Row<'_>) -> rusqlite::Result<WaiterRow> {
         seq: text::token(row, 0)?.get(),
         ticket: Ticket::from_bytes(row.get(1)?),
         task: parsed(row, 2)?,
-        wants: LockSet::new(),
+        wants: shares(row)?,
         owner: from_json(row, 3)?,
         since: WallTime { ms: row.get(4)? },
         phase,
@@ -87,6 +87,19 @@ fn resources(parts: Vec<(String, Vec<u8>)>) -> rusqlite::Result<Vec<Resource>> {
         .ok_or_else(|| text::nonsense(8, "resources"))
 }
 
+/// The shares of a request. Its locks stand in a table of their own.
+fn shares(row: &Row<'_>) -> rusqlite::Result<LockSet> {
+    let mut wants = LockSet::new();
+    let shares: Option<Vec<Share>> = from_json_if_any(row, 10)?;
+    shares.into_iter().flatten().for_each(|share| wants.share(share));
+    Ok(wants)
+}
+
+pub(super) fn shares_column(wants: &LockSet) -> Option<String> {
+    let shares: Vec<&Share> = wants.shares().collect();
+    (!shares.is_empty()).then(|| to_json(&shares))
+}
+
 /// The four columns of a phase.
 pub(super) fn phase_columns(phase: &Phase) -> (&'static str, Option<i64>, Option<String>, bool) {
     match phase {
@@ -94,15 +107,15 @@ pub(super) fn phase_columns(phase: &Phase) -> (&'static str, Option<i64>, Option
         Phase::Away => ("away", None, None, false),
         Phase::Granted {
             token,
-            upgraded,
+            before,
             absent,
         } => {
-            let parts: Vec<_> = upgraded
+            let parts: Vec<_> = before
                 .iter()
                 .map(|resource| (resource.letter(), resource.key()))
                 .collect();
-            let upgraded = (!parts.is_empty()).then(|| to_json(&parts));
-            ("granted", Some(token_number(*token)), upgraded, *absent)
+            let before = (!parts.is_empty()).then(|| to_json(&parts));
+            ("granted", Some(token_number(*token)), before, *absent)
         }
     }
 }

@@ -26,22 +26,20 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps compiled: all that there are.
 const STATEMENTS_MAX: usize = 128;
 
-const MIGRATIONS: &[M<'_>] = &[M::up(include_str!("001_registry.sql"))];
+const MIGRATIONS: &[M<'_>] = &[
+    M::up(include_str!("001_registry.sql")),
+    M::up(include_str!("002_shares.sql")),
+];
 
 /// The format of a registry that this version writes: the number of migrations.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 
 /// Makes the registry or completes it; one that is there stays as it is.
 pub(super) fn create(place: &Place, now: &Now) -> Result<Connection> {
     let _door = FileLock::acquire(&place.door)?;
     let mut connection = connect(place, OpenFlags::SQLITE_OPEN_CREATE)?;
-    refuse_newer(place, &connection)?;
-    Migrations::from_slice(MIGRATIONS)
-        .to_latest(&mut connection)
-        .map_err(|error| StoreError::Database {
-            doing: "making the tables",
-            source: Box::new(error),
-        })?;
+    format(place, &connection)?;
+    migrate(&mut connection)?;
     connection
         .execute(
             "INSERT OR IGNORE INTO counter (only_row, token, token_durable, boot, repository) VALUES (0, 0, 0, ?1, ?2)",
@@ -58,12 +56,27 @@ pub(super) fn open(place: &Place) -> Result<Connection> {
             path: place.registry.clone(),
         });
     }
-    let connection = connect(place, OpenFlags::empty())?;
-    refuse_newer(place, &connection)?;
+    let mut connection = connect(place, OpenFlags::empty())?;
+    if format(place, &connection)? < FORMAT {
+        // Two commands may find the old format at once: the second one finds nothing left to do.
+        let _door = FileLock::acquire(&place.door)?;
+        migrate(&mut connection)?;
+    }
     Ok(connection)
 }
 
-fn refuse_newer(place: &Place, connection: &Connection) -> Result<()> {
+/// Brings the tables up to date, all of them or none.
+fn migrate(connection: &mut Connection) -> Result<()> {
+    Migrations::from_slice(MIGRATIONS)
+        .to_latest(connection)
+        .map_err(|error| StoreError::Database {
+            doing: "making the tables",
+            source: Box::new(error),
+        })
+}
+
+/// Reads the format, and refuses one that is newer than this version.
+fn format(place: &Place, connection: &Connection) -> Result<i64> {
     let found: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(database("reading the format"))?;
@@ -74,7 +87,7 @@ fn refuse_newer(place: &Place, connection: &Connection) -> Result<()> {
             known: FORMAT,
         });
     }
-    Ok(())
+    Ok(found)
 }
 
 fn connect(place: &Place, extra: OpenFlags) -> Result<Connection> {

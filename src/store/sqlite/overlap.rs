@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use rusqlite::{Connection, Row, params};
 
-use crate::model::{LockSet, Mode};
+use crate::model::{Lock, Mode};
 use crate::store::error::StoreError;
 use crate::store::sqlite::database;
 use crate::store::sqlite::text::{mode_number, namespace};
@@ -40,7 +40,7 @@ type Each<'a> = &'a mut dyn FnMut(&Row<'_>) -> rusqlite::Result<ControlFlow<()>>
 pub(super) fn for_each(
     connection: &Connection,
     statements: Statements,
-    wants: &LockSet,
+    wants: &mut dyn Iterator<Item = Lock>,
     each: Each<'_>,
 ) -> Result<(), StoreError> {
     search(connection, statements, wants, each).map_err(database("looking for conflicting locks"))
@@ -49,14 +49,14 @@ pub(super) fn for_each(
 fn search(
     connection: &Connection,
     statements: Statements,
-    wants: &LockSet,
+    wants: &mut dyn Iterator<Item = Lock>,
     each: Each<'_>,
 ) -> rusqlite::Result<()> {
     let mut point = connection.prepare_cached(statements.point)?;
     let mut above = connection.prepare_cached(statements.above)?;
     // Paths of one set share their directories: each is looked up once.
     let mut asked: BTreeSet<(i64, Vec<u8>, &'static str, Mode)> = BTreeSet::new();
-    for lock in wants.iter() {
+    for lock in wants {
         // The keys find what overlaps; two readers do not conflict.
         let mut each = |row: &Row<'_>| {
             if lock.mode == Mode::Write || row.get::<_, i64>(2)? == mode_number(Mode::Write) {

@@ -10,8 +10,8 @@ use crate::store::data::{HeldLock, NewEvent, Transaction};
 use crate::store::error::StoreError;
 use crate::store::rows::{End, LockRow, Part, Rows, TaskRow, WaiterRow};
 use crate::store::sqlite::columns::{
-    TASK, TRANSACTION, WAITER, change_row, lock_row, phase_columns, seq_number, task_row, transaction_row,
-    waiter_row,
+    TASK, TRANSACTION, WAITER, change_row, lock_row, phase_columns, seq_number, shares_column, task_row,
+    transaction_row, waiter_row,
 };
 use crate::store::sqlite::overlap;
 use crate::store::sqlite::statements::SqlRows;
@@ -125,7 +125,7 @@ impl Rows for SqlRows<'_> {
     ) -> Result<Vec<LockRow>> {
         let limit = limit.unwrap_or(usize::MAX);
         let mut found = BTreeMap::new();
-        overlap::for_each(self.connection, overlap::LOCKS, wants, &mut |row| {
+        overlap::for_each(self.connection, overlap::LOCKS, &mut wants.iter(), &mut |row| {
             let is_own =
                 except.is_some_and(|own| row.get_ref(4).is_ok_and(|task| task.as_str() == Ok(own.as_str())));
             if !is_own {
@@ -174,13 +174,18 @@ impl Rows for SqlRows<'_> {
 
     fn conflicting_places(&mut self, wants: &LockSet, part: Part) -> Result<Vec<u64>> {
         let mut places = BTreeSet::new();
-        overlap::for_each(self.connection, overlap::WANTS, wants, &mut |row| {
-            let seq = text::token(row, 3)?.get();
-            if seq > part.after && seq < part.before {
-                places.insert(seq);
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
+        overlap::for_each(
+            self.connection,
+            overlap::WANTS,
+            &mut wants.in_line(),
+            &mut |row| {
+                let seq = text::token(row, 3)?.get();
+                if seq > part.after && seq < part.before {
+                    places.insert(seq);
+                }
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
         let mut nearest: Box<dyn Iterator<Item = u64>> = match part.from {
             End::First => Box::new(places.into_iter()),
             End::Last => Box::new(places.into_iter().rev()),
@@ -202,10 +207,10 @@ impl Rows for SqlRows<'_> {
     }
 
     fn queue(&mut self, row: &WaiterRow) -> Result<()> {
-        let (phase, token, upgraded, absent) = phase_columns(&row.phase);
+        let (phase, token, before, absent) = phase_columns(&row.phase);
         self.run(
-            "INSERT INTO waiter (ticket, task, owner, since, until, phase, token, upgraded, absent)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO waiter (ticket, task, owner, since, until, phase, token, upgraded, absent, shares)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 row.ticket.as_bytes(),
                 row.task.as_str(),
@@ -214,12 +219,13 @@ impl Rows for SqlRows<'_> {
                 row.until_ns,
                 phase,
                 token,
-                upgraded,
-                absent
+                before,
+                absent,
+                shares_column(&row.wants)
             ],
         )?;
         let seq = self.connection.last_insert_rowid();
-        for lock in row.wants.iter() {
+        for lock in row.wants.in_line() {
             let resource = &lock.resource;
             self.run(
                 "INSERT INTO want (ns, res, kind, seq, mode) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -236,7 +242,7 @@ impl Rows for SqlRows<'_> {
     }
 
     fn update_waiter(&mut self, row: &WaiterRow) -> Result<()> {
-        let (phase, token, upgraded, absent) = phase_columns(&row.phase);
+        let (phase, token, before, absent) = phase_columns(&row.phase);
         self.run(
             "UPDATE waiter SET ticket = ?2, owner = ?3, until = ?4, phase = ?5, token = ?6, upgraded = ?7, absent = ?8
              WHERE seq = ?1",
@@ -247,7 +253,7 @@ impl Rows for SqlRows<'_> {
                 row.until_ns,
                 phase,
                 token,
-                upgraded,
+                before,
                 absent
             ],
         )

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 
-use crate::model::Now;
+use crate::model::{Lock, Now, Resource};
 use crate::store::error::StoreError;
 use crate::store::rows::WaiterRow;
 use crate::store::sqlite::columns::seq_number;
@@ -59,7 +59,12 @@ impl<'a> SqlRows<'a> {
             [seq_number(row.seq)],
             |found| text::lock(found, 0),
         )?;
-        row.wants = locks.into_iter().collect();
+        // What stands in the queue for a share is the whole; the share itself came with the row.
+        let by_name = |lock: &Lock| !matches!(lock.resource, Resource::Pool(_));
+        locks
+            .into_iter()
+            .filter(by_name)
+            .for_each(|lock| row.wants.insert(lock));
         Ok(row)
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use mirror::host::{Host, HostError, unique_id};
 use mirror::model::{
-    BootId, Lock, LockSet, Mode, Now, Owner, Process, RepoPath, Resource, TaskId, Token, TransactionId,
-    Verdict, WallTime,
+    Amount, AnyOf, BootId, Candidates, Lock, LockSet, MemberName, Mode, Now, Owner, PoolName, Process,
+    RepoPath, Resource, Share, TaskId, Token, TransactionId, Verdict, WallTime, conflict,
 };
 use mirror::store::{AcquireError, Asker, Grant, NewTask, NewTransaction, Place, Store, Transaction, Wait};
 use tempfile::TempDir;
@@ -132,6 +132,33 @@ impl Bench {
         }
     }
 
+    /// A registry that an older version left behind, opened.
+    pub(super) fn left_behind(script: &str) -> Self {
+        let mut bench = Self::left_behind_unopened(script);
+        bench.reopen();
+        bench
+    }
+
+    /// A registry that an older version left behind, and that nobody has opened since. The handle is of no use.
+    pub(super) fn left_behind_unopened(script: &str) -> Self {
+        let bench = Self::sqlite();
+        let (_, place) = bench.place.as_ref().unwrap();
+        for end in ["", "-wal", "-shm"] {
+            let mut path = place.registry.clone().into_os_string();
+            path.push(end);
+            std::fs::remove_file(path).ok();
+        }
+        bench.registry().execute_batch(script).unwrap();
+        bench
+    }
+
+    /// Returns what opens another handle on the same registry, as another process would.
+    pub(super) fn opener(&self) -> impl Fn() -> Store + Sync + use<> {
+        let (_, place) = self.place.as_ref().unwrap();
+        let (place, machine) = (place.clone(), self.machine.clone());
+        move || Store::open(&place, machine.clone()).unwrap()
+    }
+
     pub(super) fn memory() -> Self {
         let machine = Arc::new(Machine::new());
         let store = Store::memory(machine.clone());
@@ -228,8 +255,47 @@ impl Bench {
     }
 }
 
-/// Reads `w:src/a`, `r:src/`, `w:service:db`, `w:.`.
+/// How much of the quota `memory` there is in tests.
+pub(super) const MEMORY: u64 = 16;
+
+/// Reads a wish for a share: `any:db` of three members, `any:db*2`, `any:ports` of two, `quota:memory=5`.
+fn share(text: &str) -> Option<Share> {
+    if let Some(amount) = text.strip_prefix("quota:memory=") {
+        return Some(Share::Amount {
+            quota: PoolName::new("memory").unwrap(),
+            amount: amount.parse().unwrap(),
+            total: Amount::new(MEMORY),
+        });
+    }
+    let (name, count) = match text.strip_prefix("any:")?.split_once('*') {
+        Some((name, count)) => (name, count.parse().unwrap()),
+        None => (text.strip_prefix("any:")?, 1),
+    };
+    let candidates = if name == "ports" {
+        Candidates::Ports {
+            first: 5000,
+            last: 5001,
+        }
+    } else {
+        let member = |number: u32| MemberName::new(number.to_string()).unwrap();
+        Candidates::Members {
+            pool: PoolName::new(name).unwrap(),
+            members: (1..=3).map(member).collect(),
+        }
+    };
+    Some(Share::AnyOf(AnyOf {
+        candidates,
+        count,
+        excluded: BTreeSet::new(),
+    }))
+}
+
+/// Reads `w:src/a`, `r:src/`, `w:service:db`, `w:port:5000`, `w:pool:db/1`, `w:.`. A wish for a share is read as the whole
+/// of it.
 pub(super) fn lock(text: &str) -> Lock {
+    if let Some(share) = share(text) {
+        return share.in_line();
+    }
     let (mode, rest) = text.split_once(':').unwrap();
     let path = |text: &str| RepoPath::new(text).unwrap();
     let resource = match rest {
@@ -237,6 +303,8 @@ pub(super) fn lock(text: &str) -> Lock {
         _ if rest.starts_with("service:") => {
             Resource::Service(mirror::model::ServiceName::new(&rest[8..]).unwrap())
         }
+        _ if rest.starts_with("port:") => Resource::Port(rest[5..].parse().unwrap()),
+        _ if rest.starts_with("pool:") => Resource::from_parts("M", rest[5..].into()).unwrap(),
         _ if rest.ends_with("/*") => Resource::Directory(
             Some(path(&rest[..rest.len() - 2])),
             mirror::model::Depth::Children,
@@ -254,7 +322,14 @@ pub(super) fn lock(text: &str) -> Lock {
 }
 
 pub(super) fn locks(texts: &[&str]) -> LockSet {
-    texts.iter().map(|text| lock(text)).collect()
+    let mut set = LockSet::new();
+    for text in texts {
+        match share(text) {
+            Some(share) => set.share(share),
+            None => set.insert(lock(text)),
+        }
+    }
+    set
 }
 
 pub(super) fn task(name: &str) -> TaskId {
@@ -263,4 +338,28 @@ pub(super) fn task(name: &str) -> TaskId {
 
 pub(super) fn token(grant: &Grant) -> Token {
     grant.task.token
+}
+
+/// Finds what two tasks of a store hold in conflict, or more than there is.
+pub(super) fn out_of_order(store: &mut Store) -> Option<String> {
+    let tasks = store.tasks().unwrap();
+    for (index, one) in tasks.iter().enumerate() {
+        for other in &tasks[index + 1..] {
+            for held in &one.locks {
+                if let Some(clash) = other.locks.iter().find(|other| conflict(&held.lock, &other.lock)) {
+                    return Some(format!("{} and {}: {held:?} {clash:?}", one.id, other.id));
+                }
+            }
+        }
+        let parts = one.locks.iter().filter(|held| held.lock.resource.letter() == "Q");
+        if parts.count() > 1 {
+            return Some(format!("two parts of one quota: {one:?}"));
+        }
+    }
+    let amount = |held: &mirror::store::HeldLock| match &held.lock.resource {
+        Resource::Quota { amount, .. } => amount.get(),
+        _ => 0,
+    };
+    let used: u64 = tasks.iter().flat_map(|task| &task.locks).map(amount).sum();
+    (used > MEMORY).then(|| format!("{used} of {MEMORY}: {tasks:?}"))
 }

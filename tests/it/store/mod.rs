@@ -2,9 +2,11 @@
 
 mod bench;
 mod commits;
+mod formats;
 mod leases;
 mod locks;
 mod processes;
 mod queue;
 mod same;
+mod shares;
 mod simulation;

@@ -90,6 +90,28 @@ fn what_is_handed_over_and_not_claimed_is_taken_back_alone() {
     });
 }
 
+/// A grant that made a reader a writer was taken back for the next one in line, who then wrote beside the reader.
+#[test]
+fn a_reader_that_did_not_claim_to_be_a_writer_is_still_a_reader() {
+    everywhere(|bench| {
+        bench.begin("other", &["r:a"]).unwrap();
+        bench.begin("reader", &["r:a"]).unwrap();
+        let asker = Asker::Task(task("reader"));
+        let none = Wait::UpTo(Duration::ZERO);
+        bench
+            .store
+            .acquire(&asker, &locks(&["w:a"]), none, &mut |_| {})
+            .unwrap_err();
+        bench.release("other");
+        assert_eq!(bench.held(), ["reader write file:a"]);
+        bench.machine.pass(Duration::from_secs(11));
+        bench.store.renew(&task("reader")).unwrap();
+        assert!(bench.begin("writer", &["w:a"]).is_err());
+        bench.begin("second", &["r:a"]).unwrap();
+        assert_eq!(bench.held(), ["reader read file:a", "second read file:a"]);
+    });
+}
+
 #[test]
 fn a_circle_of_waiters_is_refused_with_its_names() {
     everywhere(|bench| {

@@ -8,11 +8,11 @@ use std::time::Duration;
 use mirror::model::Event;
 use mirror::store::{Release, Steal, Store};
 
-use super::bench::{Bench, lock, task};
+use super::bench::{Bench, MEMORY, lock, out_of_order, task};
 use crate::support::oracle::Oracle;
 
 const NAMES: [&str; 6] = ["one", "two", "three", "four", "five", "six"];
-const WANTS: [&str; 14] = [
+const WANTS: [&str; 22] = [
     "w:a",
     "r:a",
     "w:a/b",
@@ -27,6 +27,14 @@ const WANTS: [&str; 14] = [
     "w:d/e",
     "w:service:db",
     "r:service:db:1",
+    "any:db",
+    "any:db*2",
+    "w:pool:db/2",
+    "any:ports",
+    "w:port:5001",
+    "quota:memory=5",
+    "quota:memory=9",
+    "quota:memory=16",
 ];
 
 /// How many seeds each run takes, and how many acts each of them.
@@ -50,7 +58,7 @@ fn nor_in_some_that_are_kept_on_disk() {
 
 fn live(mut bench: Bench, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut oracle = Oracle::default();
+    let mut oracle = Oracle::over([("memory", MEMORY)]);
     let mut last = 0;
     let mut history = Vec::new();
     for _ in 0..ACTS {
@@ -60,6 +68,8 @@ fn live(mut bench: Bench, seed: u64) {
             history.push(format!("{act}: {event:?}"));
             assert_eq!(wrong, None, "seed {seed}\n{}", history.join("\n"));
         }
+        let wrong = out_of_order(&mut bench.store);
+        assert_eq!(wrong, None, "seed {seed}\n{}", history.join("\n"));
     }
 }
 

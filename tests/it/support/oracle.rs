@@ -4,20 +4,31 @@
 use std::collections::BTreeMap;
 
 use mirror::model::{
-    Depth, Event, EventKind, Lock, Mode, RepoPath, Resource, ServiceName, TaskId, Token, conflict,
+    Depth, Event, EventKind, Lock, LockSet, Mode, RepoPath, Resource, ServiceName, TaskId, Token, conflict,
 };
 
 /// What the history has come to so far.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     held: BTreeMap<TaskId, BTreeMap<Resource, Mode>>,
-    waiting: Vec<(TaskId, Vec<Lock>)>,
+    waiting: Vec<(TaskId, LockSet)>,
     newest: Option<Token>,
+    /// How much there is of the quotas.
+    totals: BTreeMap<String, u64>,
     /// How many grants were looked at.
     pub(crate) grants: usize,
 }
 
 impl Oracle {
+    /// Knows how much there is of some quotas.
+    pub(crate) fn over(totals: impl IntoIterator<Item = (&'static str, u64)>) -> Self {
+        let totals = totals.into_iter().map(|(quota, total)| (quota.to_owned(), total));
+        Self {
+            totals: totals.collect(),
+            ..Self::default()
+        }
+    }
+
     /// Looks at the next event. Events come in the order of their numbers.
     pub(crate) fn look(&mut self, event: &Event) -> Result<(), String> {
         let Some(task) = &event.task else { return Ok(()) };
@@ -27,7 +38,7 @@ impl Oracle {
                     .map_err(|wrong| format!("{wrong}: {event:?}"))?;
                 self.waiting.retain(|(waiter, _)| waiter != task);
             }
-            EventKind::ResourceWaited => self.waiting.push((task.clone(), locks(event))),
+            EventKind::ResourceWaited => self.waiting.push((task.clone(), wants(event))),
             // The oldest: somebody who asks for something else stands in the queue anew before the old place is given up.
             EventKind::ResourceGivenUp => {
                 if let Some(place) = self.waiting.iter().position(|(waiter, _)| waiter == task) {
@@ -71,7 +82,7 @@ impl Oracle {
             let own = self.waiting.iter().rposition(|(waiter, _)| waiter == task);
             let earlier = self.waiting[..own.unwrap_or(self.waiting.len())]
                 .iter()
-                .find(|(_, wants)| wants.iter().any(|want| conflict(want, lock)));
+                .find(|(_, wants)| waits(lock, wants));
             if let Some((earlier, wants)) = earlier {
                 return Err(format!(
                     "{task} got {lock:?} before {earlier}, who waited for {wants:?}"
@@ -83,9 +94,41 @@ impl Oracle {
         }
         self.newest = token;
         let held = self.held.entry(task.clone()).or_default();
+        held.retain(|old, _| !locks.iter().any(|lock| lock.resource.replaces(old)));
         held.extend(locks.iter().map(|lock| (lock.resource.clone(), lock.mode)));
+        self.add_up()
+    }
+
+    /// Nobody was given what was not there.
+    fn add_up(&self) -> Result<(), String> {
+        for (quota, total) in &self.totals {
+            let part = |resource: &Resource| match resource {
+                Resource::Quota { quota: of, amount } if of.as_str() == quota => amount.get(),
+                _ => 0,
+            };
+            let used: u64 = self.held.values().flat_map(BTreeMap::keys).map(part).sum();
+            if used > *total {
+                return Err(format!("{used} of {quota} are given out, of {total}"));
+            }
+        }
         Ok(())
     }
+}
+
+/// Tells whether `lock` is what an earlier request still waits for, or a share of the same whole.
+fn waits(lock: &Lock, wants: &LockSet) -> bool {
+    wants.iter().any(|want| conflict(&want, lock))
+        || wants.shares().any(|share| share.may_use(&lock.resource))
+}
+
+/// Reads the request that an event is about.
+fn wants(event: &Event) -> LockSet {
+    let mut wants: LockSet = locks(event).into_iter().collect();
+    let shares = event.details.get("shares").and_then(serde_json::Value::as_array);
+    for share in shares.into_iter().flatten() {
+        wants.share(serde_json::from_value(share.clone()).unwrap());
+    }
+    wants
 }
 
 /// Reads the locks that an event is about.
@@ -107,6 +150,9 @@ fn resource(text: &str) -> Resource {
     let path = |text: &str| (text != ".").then(|| RepoPath::new(text).unwrap());
     match text.split_once(':').unwrap() {
         ("file", name) => Resource::File(path(name).unwrap()),
+        ("port", number) => Resource::Port(number.parse().unwrap()),
+        ("pool", name) => Resource::from_parts("M", name.into()).unwrap(),
+        ("quota", part) => Resource::from_parts("Q", part.into()).unwrap(),
         ("service", name) => Resource::Service(ServiceName::new(name).unwrap()),
         (_, name) => match name.strip_suffix("/*") {
             Some(name) => Resource::Directory(path(name), Depth::Children),

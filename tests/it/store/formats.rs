@@ -1,0 +1,55 @@
+//! A registry of an older version is brought up to date by whoever opens it, and loses nothing.
+
+use super::bench::{Bench, task};
+use crate::support::{at_once, project};
+
+fn script(version: u32) -> String {
+    std::fs::read_to_string(project(&format!("fixtures/state/v{version}/registry.sql"))).unwrap()
+}
+
+fn format(bench: &Bench) -> i64 {
+    bench
+        .registry()
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap()
+}
+
+#[test]
+fn a_registry_of_format_1_keeps_its_locks_and_its_queue() {
+    let mut bench = Bench::left_behind(&script(1));
+    assert_eq!(format(&bench), 2);
+    assert_eq!(
+        bench.held(),
+        [
+            "holder write file:a",
+            "holder read dir:docs/",
+            "holder write dir:src/",
+            "holder write service:database:5432"
+        ]
+    );
+    assert_eq!(bench.store.waiters().unwrap().len(), 1);
+    assert_eq!(bench.store.check().unwrap(), Vec::<String>::new());
+    bench.begin("new", &["any:db", "w:b"]).unwrap();
+    bench.stand("newer", &["any:db*3", "w:a"]).unwrap_err();
+    bench.release("holder");
+    assert!(bench.held().contains(&"waiter write file:a".to_owned()));
+    bench.release("waiter");
+    bench.release("new");
+    assert_eq!(bench.held().len(), 4, "{:?}", bench.held());
+    assert_eq!(bench.store.events(0, 3).unwrap().len(), 3, "its history goes on");
+}
+
+#[test]
+fn many_commands_may_find_an_old_registry_at_once() {
+    let mut bench = Bench::sqlite();
+    let old = script(1);
+    for _ in 0..8 {
+        bench = Bench::left_behind_unopened(&old);
+        let open = bench.opener();
+        let stores = at_once(8, |_| open().task(&task("holder")).unwrap().is_some());
+        assert!(stores.into_iter().all(|found| found));
+        assert_eq!(format(&bench), 2);
+    }
+    bench.reopen();
+    assert_eq!(bench.held().len(), 4);
+}
