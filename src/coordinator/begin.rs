@@ -131,7 +131,7 @@ impl Coordinator {
         self.branch(request, &id, &locks)?;
         let asked = match start {
             Start::Ground => locks.clone(),
-            Start::Copy { .. } => self.with_worktree(&locks)?,
+            Start::Copy { .. } => self.with_worktree(&locks),
         };
         let grant = self.acquire(&Asker::New(task), &asked, request.wait, observer)?;
         // Its locks may come from a run that was killed a moment ago, and has not been cleared up after.

@@ -18,7 +18,7 @@ use crate::disk::lock::FileLock;
 use crate::disk::{self, fault, walk};
 use crate::git::Git;
 use crate::host::stray;
-use crate::model::{EventKind, Lock, LockSet, Mode, ObjectId, Resource, TransactionId};
+use crate::model::{Candidates, EventKind, LockSet, ObjectId, Share, TransactionId};
 use crate::store::{NewEvent, Transaction};
 
 /// The variable by which the processes of a run are known.
@@ -135,23 +135,12 @@ impl Coordinator {
         Ok(found)
     }
 
-    /// Adds a working copy of the pool to what a run asks for: one that nobody has, if there is one.
-    pub(super) fn with_worktree(&mut self, locks: &LockSet) -> Result<LockSet, Error> {
+    /// Adds any working copy of the pool to what a run asks for.
+    pub(super) fn with_worktree(&self, locks: &LockSet) -> LockSet {
         let mut asked = locks.clone();
-        let lock = |number| Lock {
-            resource: Resource::Worktree(number),
-            mode: Mode::Write,
-        };
-        let mut number = 1;
-        for candidate in 1..=self.config.run.worktrees_max {
-            let one: LockSet = [lock(candidate)].into_iter().collect();
-            if self.store.conflicts(&one, None)?.is_empty() {
-                number = candidate;
-                break;
-            }
-        }
-        asked.insert(lock(number));
-        Ok(asked)
+        let numbers = (1..=self.config.run.worktrees_max).collect();
+        asked.share(Share::any(Candidates::Worktrees(numbers)));
+        asked
     }
 
     fn place(&self, number: u32) -> Place {
