@@ -184,7 +184,7 @@ fn hints(error: &anyhow::Error) -> Vec<String> {
             return Some(vec![error.hint.clone()]);
         }
         if let Some(error) = cause.downcast_ref::<ConfigError>() {
-            return Some(hint::of_config(error).into_iter().collect());
+            return Some(hint::of_config(error));
         }
         cause.downcast_ref::<Error>().map(hint::hints)
     });

@@ -1,6 +1,6 @@
 //! What to type next, for every refusal that the user can act on: the one place that says so.
 
-use mirror::config::ConfigError;
+use mirror::config::{ConfigError, Fault, Origin};
 use mirror::coordinator::Error;
 use mirror::git::GitError;
 use mirror::model::{Conflict, RepoPath, shown};
@@ -74,7 +74,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Impossible(_) => "Ask for less, or raise what there is under `pools` in .mirror/config.yaml; `mirror status` shows it".to_owned(),
         Error::Rejected { .. } => "Mend what it found, stage that, and commit again".to_owned(),
         Error::Hook(error) => return error.hint().into_iter().collect(),
-        Error::Config(error) => return of_config(error).into_iter().collect(),
+        Error::Config(error) => return of_config(error),
         Error::Git(error) => return of_git(error).into_iter().collect(),
         Error::Store(error) => return of_store(error).into_iter().collect(),
         Error::Workspace(error) => return of_workspace(error).into_iter().collect(),
@@ -84,15 +84,20 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
 }
 
 /// Returns what to type after settings that are no good.
-pub(crate) fn of_config(error: &ConfigError) -> Option<String> {
-    match error {
-        ConfigError::Store { .. } => Some("Leave --store and store.url out, or say sqlite".to_owned()),
-        ConfigError::Variable { variable, .. } => Some(format!("Mend it, or `unset {variable}`")),
-        ConfigError::File { .. }
-        | ConfigError::Hold { .. }
-        | ConfigError::Worktrees { .. }
-        | ConfigError::Furniture { .. }
-        | ConfigError::Pattern(_) => None,
+pub(crate) fn of_config(error: &ConfigError) -> Vec<String> {
+    let mut hints: Vec<String> = error.faults.iter().map(of_fault).collect();
+    hints.dedup();
+    hints
+}
+
+fn of_fault(fault: &Fault) -> String {
+    match &fault.origin {
+        Origin::Flag(_) => "Leave --store out, or say sqlite".to_owned(),
+        Origin::Variable(variable) => format!("Mend it, or `unset {variable}`"),
+        Origin::File(_) => {
+            "Mend it; `mirror config check` says whether all is well, `mirror config schema` what there is"
+                .to_owned()
+        }
     }
 }
 

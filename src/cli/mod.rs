@@ -77,7 +77,7 @@ impl Context {
 
     /// Collects the settings from everywhere but the repository, which adds its own.
     fn settings(&self) -> anyhow::Result<Settings> {
-        let flags = Layer::from_store(self.global.store.clone());
+        let flags = Layer::from_store(self.global.store.clone())?;
         Ok(Settings {
             above: flags.over(env::configuration()?),
             below: env::user_configuration()?,

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
 use mirror::model::{Change, Conflict, Entry, ObjectId, misleads};
 use mirror::store::{Task, Transaction};
 
@@ -103,6 +105,20 @@ fn change(change: &Change) -> String {
             _ => format!("{kind:<7} {path}"),
         },
     }
+}
+
+/// Sets rows one below the other, so that their columns line up.
+pub(crate) fn columns<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
+    lines.collect()
 }
 
 /// Makes text of others safe for a terminal and keeps it on one line: what a terminal would obey is shown.

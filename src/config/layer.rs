@@ -1,265 +1,275 @@
-//! What one source of configuration says, and how one is put over another.
+//! What one source of configuration says, and how one is put over another: the one user of the YAML parser.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{DeserializeOwned, Error as _, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_saphyr::{Spanned, UserMessageFormatter};
 
-use super::{Branch, HookMode};
+use crate::config::fault::{ConfigError, Fault, Origin, Place};
+use crate::config::keys::{self, KEYS, Key};
+use crate::config::variable;
 
-/// What one source says; whatever it does not say is `None`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+/// What one source says; whatever it does not say is not there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Layer {
-    pub(super) resource_manager: Option<ResourceManager>,
-    pub(super) store: Option<Store>,
-    pub(super) git: Option<Git>,
-    pub(super) run: Option<Run>,
-    pub(super) hooks: Option<Hooks>,
-    pub(super) history: Option<History>,
+    pub(super) said: BTreeMap<&'static str, Said>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct ResourceManager {
-    #[serde(deserialize_with = "strict")]
-    pub(super) heartbeat_interval: Option<Seconds>,
-    #[serde(deserialize_with = "strict")]
-    pub(super) lock_timeout: Option<Seconds>,
-    #[serde(deserialize_with = "strict")]
-    pub(super) max_hold: Option<Seconds>,
-    pub(super) strategies: Option<Strategies>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Strategies {
-    pub(super) directories: Option<DirectoryStrategy>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct DirectoryStrategy {
-    #[serde(deserialize_with = "strict")]
-    pub(super) recursive_default: Option<bool>,
-    #[serde(deserialize_with = "strict")]
-    pub(super) ignore_patterns: Option<Vec<String>>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Store {
-    #[serde(deserialize_with = "strict")]
-    pub(super) url: Option<String>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Git {
-    #[serde(deserialize_with = "strict")]
-    pub(super) target: Option<String>,
-    #[serde(deserialize_with = "strict")]
-    pub(super) branch: Option<Branch>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Run {
-    pub(super) worktrees: Option<Worktrees>,
-    #[serde(deserialize_with = "strict")]
-    pub(super) link: Option<Vec<String>>,
-    #[serde(deserialize_with = "strict")]
-    pub(super) copy: Option<Vec<String>>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Worktrees {
-    #[serde(deserialize_with = "strict")]
-    pub(super) min: Option<Count>,
-    #[serde(deserialize_with = "strict")]
-    pub(super) max: Option<AtLeastOne>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Hooks {
-    #[serde(deserialize_with = "strict")]
-    pub(super) mode: Option<HookMode>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct History {
-    #[serde(deserialize_with = "strict")]
-    pub(super) keep_days: Option<Days>,
-}
-
-/// A span in whole seconds, at least one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub(super) struct Seconds(pub(super) u32);
-
-impl Seconds {
-    pub(super) fn as_ms(self) -> u64 {
-        u64::from(self.0) * 1000
-    }
-}
-
-/// A span in whole days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub(super) struct Days(pub(super) u32);
-
-/// How many of something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub(super) struct Count(pub(super) u32);
-
-/// How many of something of which there is always one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub(super) struct AtLeastOne(pub(super) u32);
-
-impl<'de> Deserialize<'de> for Count {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_u64(Whole {
-                unit: "working copies",
-                least: 0,
-            })
-            .map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for AtLeastOne {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_u64(Whole {
-                unit: "working copies",
-                least: 1,
-            })
-            .map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Seconds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_u64(Whole {
-                unit: "seconds",
-                least: 1,
-            })
-            .map(Self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Days {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_u64(Whole {
-                unit: "days",
-                least: 0,
-            })
-            .map(Self)
-    }
-}
-
-/// Accepts whole numbers and tells people in which unit.
-struct Whole {
-    unit: &'static str,
-    least: u32,
-}
-
-impl Visitor<'_> for Whole {
-    type Value = u32;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a whole number of {}, at least {}", self.unit, self.least)
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<u32, E> {
-        u32::try_from(number)
-            .ok()
-            .filter(|number| *number >= self.least)
-            .ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
-    }
-}
-
-/// Reads a value as YAML types it, and then as `T`: without this step the parser takes `'5'` for a number and `yes`
-/// for a boolean wherever one is wanted.
-fn strict<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    serde_json::from_value(value).map_err(D::Error::custom)
+/// A value, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) value: Value,
+    pub(super) origin: Origin,
 }
 
 impl Layer {
+    /// Reads the text of a file, which errors call `origin`. An empty file, or one of comments alone, says nothing.
+    pub fn from_yaml(origin: &str, text: &str) -> Result<Self, ConfigError> {
+        let mut reading = Reading {
+            file: origin,
+            text,
+            layer: Self::default(),
+            faults: Vec::new(),
+        };
+        let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+        match serde_saphyr::from_str_with_options::<Option<Spanned<Node>>>(text, options) {
+            Ok(root) => reading.take("", root),
+            Err(error) => {
+                let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+                reading.fault(
+                    line,
+                    column,
+                    error
+                        .without_snippet()
+                        .render_with_formatter(&UserMessageFormatter),
+                );
+            }
+        }
+        if reading.faults.is_empty() {
+            Ok(reading.layer)
+        } else {
+            Err(ConfigError {
+                faults: reading.faults,
+            })
+        }
+    }
+
+    /// Asks `look_up` for the variable of every key. Its value is what one would write in YAML; an empty one counts
+    /// as none.
+    pub fn from_variables(look_up: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
+        let (mut layer, mut faults) = (Self::default(), Vec::new());
+        for key in KEYS {
+            let name = variable(key.name);
+            let Some(text) = look_up(&name).filter(|text| !text.is_empty()) else {
+                continue;
+            };
+            match one_value(key, &text) {
+                Ok(value) => layer.say(key, value, Origin::Variable(name)),
+                Err(message) => faults.push(Fault {
+                    origin: Origin::Variable(name),
+                    message,
+                }),
+            }
+        }
+        if faults.is_empty() {
+            Ok(layer)
+        } else {
+            Err(ConfigError { faults })
+        }
+    }
+
+    /// A layer that names the store and nothing else, as the flag does.
+    pub fn from_store(url: Option<String>) -> Result<Self, ConfigError> {
+        let mut layer = Self::default();
+        if let Some((key, url)) = keys::key("store.url").zip(url) {
+            let (value, origin) = (Value::String(url), Origin::Flag("--store"));
+            (key.check)(&value).map_err(|message| Fault {
+                origin: origin.clone(),
+                message,
+            })?;
+            layer.say(key, value, origin);
+        }
+        Ok(layer)
+    }
+
+    fn say(&mut self, key: &'static Key, value: Value, origin: Origin) {
+        self.said.insert(key.name, Said { value, origin });
+    }
+
     /// Puts this layer over `below`: what it says wins, what it does not say is taken from there.
     #[must_use]
     pub fn over(self, below: Self) -> Self {
-        Self {
-            resource_manager: both(
-                self.resource_manager,
-                below.resource_manager,
-                ResourceManager::over,
-            ),
-            store: both(self.store, below.store, |above, below| Store {
-                url: above.url.or(below.url),
-            }),
-            git: both(self.git, below.git, |above, below| Git {
-                target: above.target.or(below.target),
-                branch: above.branch.or(below.branch),
-            }),
-            run: both(self.run, below.run, Run::over),
-            hooks: both(self.hooks, below.hooks, |above, below| Hooks {
-                mode: above.mode.or(below.mode),
-            }),
-            history: both(self.history, below.history, |above, below| History {
-                keep_days: above.keep_days.or(below.keep_days),
-            }),
+        let mut said = below.said;
+        said.extend(self.said);
+        Self { said }
+    }
+}
+
+fn one_value(key: &Key, text: &str) -> Result<Value, String> {
+    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    let value: Value = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| error.render_with_formatter(&UserMessageFormatter))?;
+    (key.check)(&value).map(|()| value)
+}
+
+/// A file that is being read. Every fault is noted, none ends the reading.
+struct Reading<'a> {
+    file: &'a str,
+    text: &'a str,
+    layer: Layer,
+    faults: Vec<Fault>,
+}
+
+impl Reading<'_> {
+    fn place(&self, line: u64, column: u64) -> Origin {
+        Origin::File(Place::new(self.file, self.text, line, column))
+    }
+
+    fn fault(&mut self, line: u64, column: u64, message: String) {
+        let origin = self.place(line, column);
+        self.faults.push(Fault { origin, message });
+    }
+
+    /// Takes in what stands at `name`, a section or a key.
+    fn take(&mut self, name: &str, node: Option<Spanned<Node>>) {
+        // A name with nothing behind it says nothing.
+        let Some(node) = node.filter(|node| !matches!(node.value, Node::Leaf(Value::Null))) else {
+            return;
+        };
+        let (line, column) = (node.referenced.line(), node.referenced.column());
+        if let Some(key) = keys::key(name) {
+            let value = node.value.into_value();
+            match (key.check)(&value) {
+                Ok(()) => {
+                    let origin = self.place(line, column);
+                    self.layer.say(key, value, origin);
+                }
+                Err(message) => self.fault(line, column, format!("{name}: {message}")),
+            }
+            return;
+        }
+        let Node::Section(members) = node.value else {
+            let known = keys::members(name).join(", ");
+            let what = if name.is_empty() { "the file" } else { name };
+            self.fault(
+                line,
+                column,
+                format!("{what}: expected a section with some of {known}"),
+            );
+            return;
+        };
+        for (member, node) in members {
+            let full = match name {
+                "" => member.value.clone(),
+                _ => format!("{name}.{}", member.value),
+            };
+            // A dot in a name does not lead below.
+            if !member.value.contains('.') && (keys::key(&full).is_some() || keys::is_section(&full)) {
+                self.take(&full, Some(node));
+            } else {
+                let known = keys::members(name).join(", ");
+                let (line, column) = (member.referenced.line(), member.referenced.column());
+                self.fault(
+                    line,
+                    column,
+                    format!("unknown key {full:?}, expected one of {known}"),
+                );
+            }
         }
     }
 }
 
-impl Run {
-    fn over(self, below: Self) -> Self {
-        Self {
-            worktrees: both(self.worktrees, below.worktrees, |above, below| Worktrees {
-                min: above.min.or(below.min),
-                max: above.max.or(below.max),
-            }),
-            link: self.link.or(below.link),
-            copy: self.copy.or(below.copy),
+/// A piece of YAML: sections keep the places of what is in them.
+enum Node {
+    Section(Vec<(Spanned<String>, Spanned<Node>)>),
+    Leaf(Value),
+}
+
+impl Node {
+    fn into_value(self) -> Value {
+        match self {
+            Self::Leaf(value) => value,
+            Self::Section(members) => {
+                let members = members
+                    .into_iter()
+                    .map(|(name, node)| (name.value, node.value.into_value()));
+                Value::Object(members.collect())
+            }
         }
     }
 }
 
-impl ResourceManager {
-    fn over(self, below: Self) -> Self {
-        Self {
-            heartbeat_interval: self.heartbeat_interval.or(below.heartbeat_interval),
-            lock_timeout: self.lock_timeout.or(below.lock_timeout),
-            max_hold: self.max_hold.or(below.max_hold),
-            strategies: both(self.strategies, below.strategies, |above, below| Strategies {
-                directories: both(above.directories, below.directories, DirectoryStrategy::over),
-            }),
-        }
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyNode)
     }
 }
 
-impl DirectoryStrategy {
-    fn over(self, below: Self) -> Self {
-        Self {
-            recursive_default: self.recursive_default.or(below.recursive_default),
-            ignore_patterns: self.ignore_patterns.or(below.ignore_patterns),
-        }
-    }
-}
+struct AnyNode;
 
-fn both<T>(above: Option<T>, below: Option<T>, over: impl FnOnce(T, T) -> T) -> Option<T> {
-    match (above, below) {
-        (Some(above), Some(below)) => Some(over(above, below)),
-        (one, other) => one.or(other),
+impl<'de> Visitor<'de> for AnyNode {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value or a section")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Node, A::Error> {
+        let mut members = Vec::new();
+        while let Some(name) = map.next_key::<Spanned<String>>()? {
+            members.push((name, map.next_value()?));
+        }
+        Ok(Node::Section(members))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Node, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element()? {
+            items.push(item);
+        }
+        Ok(Node::Leaf(Value::Array(items)))
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Node, E> {
+        Ok(Node::Leaf(Value::Null))
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Leaf(value.into()))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Leaf(value.into()))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Node, E> {
+        Ok(Node::Leaf(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Leaf(value.into()))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Leaf(value.into()))
+    }
+
+    fn visit_none<E: serde::de::Error>(self) -> Result<Node, E> {
+        self.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Node, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<Node, E> {
+        Err(E::custom("the number is too large"))
+    }
+
+    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<Node, E> {
+        Err(E::custom("the number is too large"))
     }
 }

@@ -81,9 +81,9 @@ impl Coordinator {
         branches(self, request.dry_run, &mut cleaned)?;
         sockets(self, request.dry_run, &mut cleaned)?;
         let kept = if request.force {
-            self.config.run.worktrees_min
+            self.config.worktrees_min
         } else {
-            self.config.run.worktrees_max
+            self.config.worktrees_max
         };
         kept_work(self, request, &mut cleaned)?;
         cleaned.worktrees = self.dispose_worktrees(kept, request.dry_run)?;

@@ -17,7 +17,7 @@ use crate::model::RepoPath;
 pub(super) fn furnish(config: &Config, from: &Root, into: &Path) -> Result<BTreeSet<RepoPath>, Error> {
     let into = Root::open(into)?;
     let mut furnished = BTreeSet::new();
-    for pattern in &config.run.link {
+    for pattern in &config.run_link {
         for path in expand::names(from.path(), pattern)? {
             if let Some(target) = room(&into, &path)? {
                 disk::symlink(&from.path().join(path.as_path()), &target)?;
@@ -25,7 +25,7 @@ pub(super) fn furnish(config: &Config, from: &Root, into: &Path) -> Result<BTree
             }
         }
     }
-    for pattern in &config.run.copy {
+    for pattern in &config.run_copy {
         for path in expand::names(from.path(), pattern)? {
             if let Some(target) = room(&into, &path)?
                 && copy(&from.path().join(path.as_path()), &target)?

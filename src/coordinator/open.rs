@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{self, Config, Layer, Settings};
+use crate::config::{self, Layer, Settings};
 use crate::coordinator::{Coordinator, Error, Observer, Recovered};
 use crate::disk::contained::{self, Root};
 use crate::disk::{self, sync};
@@ -60,6 +60,13 @@ impl Coordinator {
         })
     }
 
+    /// Reads the configuration of the repository that contains `at`, without opening anything else of it. A directory that
+    /// `init` has not seen has none.
+    pub fn configuration(at: &Path) -> Result<Layer, Error> {
+        let (_, layout, _) = find(at)?;
+        layout.map_or_else(|| Ok(Layer::default()), |layout| configuration(&layout))
+    }
+
     /// Opens the repository that contains `at`, and recovers what a crash left in it. The repository's own configuration
     /// takes its place among `settings`.
     pub fn open(
@@ -73,19 +80,9 @@ impl Coordinator {
             path: at.to_owned(),
             source,
         })?;
-        let git = Git::open(at)?;
-        let (layout, root) = if let Some(git) = &git {
-            (Layout::open(git.main_root())?, git.root().to_owned())
-        } else {
-            let layout = Layout::discover(at)?;
-            let root = layout
-                .as_ref()
-                .map(|layout| layout.root().to_owned())
-                .unwrap_or_default();
-            (layout, root)
-        };
+        let (git, layout, root) = find(at)?;
         let layout = layout.ok_or_else(|| Error::NotInitialised { at: at.to_owned() })?;
-        let config = configuration(&layout, settings)?;
+        let config = settings.with_repository(configuration(&layout)?)?;
         let mut store = Store::open(&place(&layout), Arc::clone(&host))?;
         layout.refuse_other_registry(&store.identity()?)?;
         let root = Root::open(&root)?;
@@ -104,14 +101,27 @@ impl Coordinator {
     }
 }
 
-/// Reads the repository's own configuration, if it has one, and puts it among the others.
-fn configuration(layout: &Layout, settings: &Settings) -> Result<Config, Error> {
+/// Finds the repository that contains `at`: its git, its `.mirror`, and the working tree that is meant.
+fn find(at: &Path) -> Result<(Option<Git>, Option<Layout>, PathBuf), Error> {
+    if let Some(git) = Git::open(at)? {
+        let (layout, root) = (Layout::open(git.main_root())?, git.root().to_owned());
+        return Ok((Some(git), layout, root));
+    }
+    let layout = Layout::discover(at)?;
+    let root = layout
+        .as_ref()
+        .map(|layout| layout.root().to_owned())
+        .unwrap_or_default();
+    Ok((None, layout, root))
+}
+
+/// Reads the repository's own configuration, which may be absent.
+fn configuration(layout: &Layout) -> Result<Layer, Error> {
     let path = layout.config();
-    let repository = match disk::read_bounded(&path, config::BYTES_MAX)? {
+    Ok(match disk::read_bounded(&path, config::BYTES_MAX)? {
         Some(text) => Layer::from_yaml(&shown(&path), &String::from_utf8_lossy(&text))?,
         None => Layer::default(),
-    };
-    Ok(settings.with_repository(repository)?)
+    })
 }
 
 /// Tells the store where it lies.

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::Directories;
+use crate::config::Config;
 use crate::coordinator::{Coordinator, Error, Wanted, WantedKind};
 use crate::disk::expand::{ExpandError, expand};
 use crate::git::Git;
@@ -75,7 +75,7 @@ struct Resolver<'a> {
     root: &'a Path,
     current_directory: &'a Path,
     fold: bool,
-    directories: &'a Directories,
+    config: &'a Config,
 }
 
 impl<'a> Resolver<'a> {
@@ -84,7 +84,7 @@ impl<'a> Resolver<'a> {
             root: coordinator.root.path(),
             current_directory: &coordinator.current_directory,
             fold: folds(coordinator),
-            directories: &coordinator.config.directories,
+            config: &coordinator.config,
         }
     }
 
@@ -122,9 +122,7 @@ impl<'a> Resolver<'a> {
         let path = name.path.map(|path| if self.fold { path.folded() } else { path });
         match path {
             Some(path) if !name.is_directory => Resource::File(path),
-            directory if self.directories.recursive_default => {
-                Resource::Directory(directory, Depth::Recursive)
-            }
+            directory if self.config.recursive_default => Resource::Directory(directory, Depth::Recursive),
             directory => Resource::Directory(directory, Depth::Children),
         }
     }
@@ -188,16 +186,15 @@ impl<'a> Resolver<'a> {
             pattern: pattern(),
             reason: "it is not UTF-8".to_owned(),
         })?;
-        let files =
-            expand(self.root, below.as_ref(), rest, &self.directories.ignore_patterns).map_err(|error| {
-                match error {
-                    ExpandError::Disk(error) => Error::Disk(error),
-                    other => Error::Pattern {
-                        pattern: pattern(),
-                        reason: other.to_string(),
-                    },
-                }
-            })?;
+        let files = expand(self.root, below.as_ref(), rest, &self.config.ignore_patterns).map_err(
+            |error| match error {
+                ExpandError::Disk(error) => Error::Disk(error),
+                other => Error::Pattern {
+                    pattern: pattern(),
+                    reason: other.to_string(),
+                },
+            },
+        )?;
         if files.is_empty() {
             return Err(Error::NoMatch { pattern: pattern() });
         }

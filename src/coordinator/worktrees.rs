@@ -138,7 +138,7 @@ impl Coordinator {
     /// Adds any working copy of the pool to what a run asks for.
     pub(super) fn with_worktree(&self, locks: &LockSet) -> LockSet {
         let mut asked = locks.clone();
-        let numbers = (1..=self.config.run.worktrees_max).collect();
+        let numbers = (1..=self.config.worktrees_max).collect();
         asked.share(Share::any(Candidates::Worktrees(numbers)));
         asked
     }

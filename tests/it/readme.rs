@@ -10,7 +10,7 @@ fn readme() -> String {
 }
 
 /// Returns the block of code behind a marker such as `<!-- tour -->`.
-fn block(marker: &str) -> String {
+pub(crate) fn block(marker: &str) -> String {
     let text = readme();
     let (_, rest) = text.split_once(&format!("<!-- {marker} -->\n```")).unwrap();
     let (_, rest) = rest.split_once('\n').unwrap();
@@ -76,7 +76,7 @@ fn the_configuration_shown_is_the_default_and_names_every_key() {
     sandbox.write(".mirror/config.yaml", &shown);
     sandbox.mirror(["status"]).succeeded();
     for key in mirror::config::KEYS {
-        let name = key.rsplit('.').next().unwrap();
-        assert!(shown.contains(&format!("{name}:")), "{key}");
+        let name = key.name.rsplit('.').next().unwrap();
+        assert!(shown.contains(&format!("{name}:")), "{}", key.name);
     }
 }

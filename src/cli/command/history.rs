@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use clap::Args;
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
 use mirror::coordinator::HistoryFilter;
 use mirror::model::{Event, TaskId};
 
@@ -13,7 +11,7 @@ use crate::cli::arguments::span;
 use crate::cli::document::EventDocument;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::output;
-use crate::cli::text::plain;
+use crate::cli::text::{columns, plain};
 use crate::cli::time;
 
 const EXAMPLES: &str = "\
@@ -65,22 +63,16 @@ fn describe(events: &[Event]) -> String {
     if events.is_empty() {
         return "Nothing has happened.\n".to_owned();
     }
-    let mut table = Table::new();
-    table.load_style(NOTHING);
-    for event in events {
+    let rows = events.iter().map(|event| {
         let task = event.task.as_ref().map(ToString::to_string).unwrap_or_default();
         let why = event.reason.as_deref().map(plain).unwrap_or_default();
-        table.add_row([
+        [
             time::local(event.at),
             event.kind.to_string(),
             task,
             event.resource.clone().unwrap_or_default(),
             why,
-        ]);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    let lines = table.lines().map(|line| line.trim_end().to_owned() + "\n");
-    lines.collect()
+        ]
+    });
+    columns(rows)
 }

@@ -5,6 +5,7 @@ mod check;
 mod cleanup;
 mod commit;
 mod completions;
+mod config;
 mod demo;
 mod diff;
 mod doctor;
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Cleanup(cleanup::Cleanup),
     Doctor(doctor::Doctor),
     Hook(hook::Hook),
+    Config(config::Config),
     Demo(demo::Demo),
     Completions(completions::Completions),
     Man(man::Man),
@@ -87,6 +89,7 @@ impl Command {
             Self::Cleanup(command) => command.run(context),
             Self::Doctor(command) => command.run(context),
             Self::Hook(command) => command.run(context),
+            Self::Config(command) => command.run(context),
             Self::Demo(command) => command.run(context),
             Self::Completions(command) => command.run(),
             Self::Man(command) => command.run(),

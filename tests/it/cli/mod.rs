@@ -5,6 +5,7 @@ mod arguments;
 mod begin;
 mod cleanup;
 mod completions;
+mod config;
 mod history;
 mod hook;
 mod init;

@@ -127,7 +127,7 @@ pub(crate) fn config(bytes: &[u8]) {
         assert!(config.max_hold_ms >= config.lock_timeout_ms);
     }
     for key in mirror::config::KEYS {
-        let variable = mirror::config::variable(key);
+        let variable = mirror::config::variable(key.name);
         drop(Layer::from_variables(|name| {
             (name == variable).then(|| text.clone().into_owned())
         }));
