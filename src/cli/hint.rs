@@ -1,9 +1,9 @@
 //! What to type next, for every refusal that the user can act on: the one place that says so.
 
 use mirror::config::{ConfigError, Fault, Origin};
-use mirror::coordinator::Error;
+use mirror::coordinator::{Error, UndoError};
 use mirror::git::GitError;
-use mirror::model::{Conflict, RepoPath, shown};
+use mirror::model::{Conflict, RepoPath, TransactionState, shown};
 use mirror::store::StoreError;
 use mirror::workspace::WorkspaceError;
 
@@ -73,6 +73,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
         Error::Impossible(_) => "Ask for less, or raise what there is under `pools` in .mirror/config.yaml; `mirror status` shows it".to_owned(),
         Error::Rejected { .. } => "Mend what it found, stage that, and commit again".to_owned(),
+        Error::Undo(error) => of_undo(error),
         Error::Hook(error) => return error.hint().into_iter().collect(),
         Error::Config(error) => return of_config(error),
         Error::Git(error) => return of_git(error).into_iter().collect(),
@@ -98,6 +99,28 @@ fn of_fault(fault: &Fault) -> String {
             "Mend it; `mirror config check` says whether all is well, `mirror config schema` what there is"
                 .to_owned()
         }
+    }
+}
+
+fn of_undo(error: &UndoError) -> String {
+    match error {
+        UndoError::Unknown { task, .. } => format!("Run `mirror history -t {task}` to see what it has committed"),
+        UndoError::NotCommitted { task, state: TransactionState::Open, .. } => {
+            format!("Run `mirror rollback -t {task}`: what is not committed yet is dropped by that")
+        }
+        UndoError::NotCommitted { .. } => "Run `mirror recover`, then `mirror status`".to_owned(),
+        UndoError::ChangedSince { .. } => {
+            "Undo the later changes first: `mirror history` shows who made them; uncommitted ones go with `git stash`"
+                .to_owned()
+        }
+        UndoError::NotKept { .. } => {
+            "Put the files back by hand, as a task: `mirror begin -t NAME -w PATH`, then `mirror stage`".to_owned()
+        }
+        UndoError::Elsewhere { path, .. } => format!("Run the command there: `mirror -C {} undo …`", shown(path)),
+        UndoError::Detached { transaction } => {
+            format!("Go back to where it was recorded: `git switch --detach COMMIT`, with a trailer `Mirror-Transaction: {transaction}`")
+        }
+        UndoError::Unrecorded { .. } => "Leave -m out".to_owned(),
     }
 }
 

@@ -103,21 +103,32 @@ struct Branch {
 impl Coordinator {
     /// Opens a task: its whole lock set or nothing, then a transaction. Holding the locks starts when this returns.
     pub fn begin(&mut self, request: &BeginRequest, observer: &mut dyn Observer) -> Result<Begun, Error> {
-        let id = TransactionId::from_uuid(unique_id());
-        let begun = self.begin_as(id, request, Start::Ground, observer)?;
+        let locks = resolve::lock_set(self, &request.wants)?;
+        let begun = self.begin_with(request, &locks, observer)?;
         self.store.after_command();
         Ok(begun)
     }
 
-    /// Opens a task whose transaction is called `id`.
+    /// The same with locks that are known already.
+    pub(super) fn begin_with(
+        &mut self,
+        request: &BeginRequest,
+        locks: &LockSet,
+        observer: &mut dyn Observer,
+    ) -> Result<Begun, Error> {
+        let id = TransactionId::from_uuid(unique_id());
+        self.begin_as(id, request, locks, Start::Ground, observer)
+    }
+
+    /// The same with a transaction that has a name already.
     pub(super) fn begin_as(
         &mut self,
         id: TransactionId,
         request: &BeginRequest,
+        locks: &LockSet,
         start: Start,
         observer: &mut dyn Observer,
     ) -> Result<Begun, Error> {
-        let locks = resolve::lock_set(self, &request.wants)?;
         let owner = self.host.owner(request.pid)?;
         let task = NewTask {
             id: request.task.clone(),
@@ -128,10 +139,10 @@ impl Coordinator {
             metadata: request.metadata.clone(),
         };
         // Refused before anything is locked: a branch that cannot be.
-        self.branch(request, &id, &locks)?;
+        self.branch(request, &id, locks)?;
         let asked = match start {
             Start::Ground => locks.clone(),
-            Start::Copy { .. } => self.with_worktree(&locks),
+            Start::Copy { .. } => self.with_worktree(locks),
         };
         let grant = self.acquire(&Asker::New(task), &asked, request.wait, observer)?;
         // Its locks may come from a run that was killed a moment ago, and has not been cleared up after.
@@ -140,7 +151,7 @@ impl Coordinator {
             self.give_up_beginning(&request.task, &id);
             return Err(error);
         }
-        let opened = self.open_as(id, request, start, &locks, &grant.task);
+        let opened = self.open_as(id, request, start, locks, &grant.task);
         if opened.is_err() {
             self.give_up_beginning(&request.task, &id);
         }

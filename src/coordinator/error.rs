@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::ConfigError;
+use crate::coordinator::UndoError;
 use crate::coordinator::error_text::{cycle_text, held_text, merge_list, path_list};
 use crate::disk::DiskError;
 use crate::git::hooks::HookError;
@@ -296,6 +297,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A commit cannot be taken back.
+    #[error(transparent)]
+    Undo(#[from] UndoError),
     /// The git hooks cannot be put in place or taken out.
     #[error(transparent)]
     Hook(#[from] HookError),
@@ -361,6 +365,7 @@ impl Error {
             Self::Config(error) => error.kind(),
             Self::Host(error) => error.kind(),
             Self::Hook(error) => error.kind(),
+            Self::Undo(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Git(error) => error.kind(),
             Self::Workspace(error) => error.kind(),
@@ -389,6 +394,7 @@ impl Error {
                 conflicts.iter().map(|conflict| conflict.path.clone()).collect()
             }
             Self::Unchangeable { path, .. } => vec![path.clone()],
+            Self::Undo(error) => error.paths().to_vec(),
             _ => Vec::new(),
         }
     }

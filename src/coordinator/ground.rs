@@ -248,10 +248,18 @@ fn recorded_bases(
     deleted: &BTreeSet<RepoPath>,
 ) -> Result<Vec<Option<Entry>>, Error> {
     refuse_recorded_in_the_way(git, commit, paths, deleted)?;
-    let entries = git.entries(Some(commit), paths)?;
+    checked_out(git, paths, &git.entries(Some(commit), paths)?)
+}
+
+/// Hashes what git would check out for entries of `paths`.
+pub(super) fn checked_out(
+    git: &Git,
+    paths: &[RepoPath],
+    entries: &[Option<TreeEntry>],
+) -> Result<Vec<Option<Entry>>, Error> {
     let mut wanted = Vec::new();
     let mut places = Vec::new();
-    for (index, (path, entry)) in paths.iter().zip(&entries).enumerate() {
+    for (index, (path, entry)) in paths.iter().zip(entries).enumerate() {
         let Some(entry) = entry else { continue };
         refuse_submodule(path, *entry)?;
         wanted.push((path.clone(), *entry));

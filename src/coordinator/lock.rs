@@ -61,6 +61,8 @@ impl Coordinator {
             resolve::lock_set(self, &request.wants)?
         };
         let grant = self.acquire(&Asker::Task(task.clone()), &wants, request.wait, observer)?;
+        // They may come from a run that was killed a moment ago, and has not been cleared up after.
+        self.bury_dead_runs(observer)?;
         self.store.after_command();
         Ok(grant.task)
     }

@@ -1,7 +1,7 @@
 //! The verbs, one file each. This is the only floor where locks, files and git meet.
 //!
 //! Read them in this order: `begin` and `lock` acquire, `stage` collects, `commit` prepares, decides, applies
-//! and finishes, `rollback` drops, `recover` ends what a crash left. Every verb starts from an opened
+//! and finishes, `rollback` drops, `undo` takes back, `recover` ends what a crash left. Every verb starts from an opened
 //! [`Coordinator`], and opening recovers.
 
 mod abandon;
@@ -36,6 +36,7 @@ mod prepare;
 mod record;
 mod recover;
 mod resolve;
+mod reversal;
 mod rollback;
 mod run;
 mod running;
@@ -48,6 +49,8 @@ mod stage_tree;
 mod start_commit;
 mod status;
 mod task_branch;
+mod undo;
+mod undo_error;
 mod unstage;
 mod validate;
 mod who;
@@ -73,6 +76,8 @@ pub use run::{Ran, RunError, RunPlace, RunRequest, WorkingCopy};
 pub use show::Shown;
 pub use stage::{StageRequest, StageWhat, Staged};
 pub use status::{Status, TaskStatus};
+pub use undo::{UndoRequest, Undone};
+pub use undo_error::UndoError;
 pub use unstage::Unstaged;
 pub use worktrees::{Worktree, WorktreeState};
 

@@ -15,7 +15,7 @@ use crate::coordinator::running::Mark;
 use crate::coordinator::worktrees::Leased;
 use crate::coordinator::{
     BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, StageRequest,
-    StageWhat, in_place, settle,
+    StageWhat, in_place, resolve, settle,
 };
 use crate::disk::fault;
 use crate::host::unique_id;
@@ -129,7 +129,9 @@ impl Coordinator {
             },
             RunPlace::InPlace => Start::Ground,
         };
-        let begun = match self.begin_as(id, &asked, start, observer) {
+        let begun = resolve::lock_set(self, &asked.wants)
+            .and_then(|locks| self.begin_as(id, &asked, &locks, start, observer));
+        let begun = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 self.unmark_run(mark);

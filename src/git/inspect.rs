@@ -128,6 +128,21 @@ impl Git {
         Ok(None)
     }
 
+    /// Returns the first line of a commit's message; of a merge, that of the commit that was merged.
+    pub fn title(&self, commit: ObjectId) -> Result<String> {
+        let fail = GitError::of("reading a commit");
+        let found = self.repository.find_commit(oid(commit));
+        let found = found.and_then(|found| {
+            if found.parent_count() > 1 {
+                found.parent(1)
+            } else {
+                Ok(found)
+            }
+        });
+        let found = found.map_err(fail)?;
+        Ok(String::from_utf8_lossy(found.summary_bytes().unwrap_or_default()).into_owned())
+    }
+
     pub(super) fn tree_of(&self, commit: ObjectId) -> Result<Tree<'_>> {
         let found = self
             .repository

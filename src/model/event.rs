@@ -9,6 +9,9 @@ use super::id::{TaskId, TransactionId};
 use super::lock::Token;
 use super::time::WallTime;
 
+/// The key in a task's metadata under which an undo names the transaction that it takes back.
+pub const UNDOES: &str = "mirror.undoes";
+
 /// One line of the history, written in the same act as what it tells.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
@@ -63,6 +66,8 @@ event_kinds! {
     TaskRolledBack = "task.rolled_back",
     /// A transaction that a crash left was finished or undone.
     TaskRecovered = "task.recovered",
+    /// A committed transaction was taken back by a later one.
+    TaskUndone = "task.undone",
     /// The decision: from here a commit only goes forward.
     TaskDecided = "task.decided",
     /// A commit attempt was given up before its decision.

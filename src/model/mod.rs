@@ -24,7 +24,7 @@ mod time;
 pub use amount::{Amount, ParseAmountError};
 pub use change::{Change, ChangeKind, Entry};
 pub use digest::{Digest, ParseDigestError};
-pub use event::{Event, EventKind};
+pub use event::{Event, EventKind, UNDOES};
 pub use id::{ParseIdError, TaskId, Ticket, TransactionId};
 pub use kind::Kind;
 pub use lock::{Conflict, Holder, Lock, LockSet, Mode, ParseTokenError, Token, conflict, overlap};

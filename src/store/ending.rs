@@ -1,10 +1,12 @@
 //! The life of a transaction over rows: opened, filled, decided, ended.
 
-use crate::model::{Change, EventKind, LockSet, RepoPath, Ticket, Token, TransactionId, TransactionState};
+use crate::model::{
+    Change, EventKind, LockSet, RepoPath, Ticket, Token, TransactionId, TransactionState, UNDOES,
+};
 use crate::store::data::{Attempt, Decision, NewEvent, NewTransaction, Release, Transaction};
 use crate::store::error::StoreError;
 use crate::store::lease::{self, Lease};
-use crate::store::rows::Rows;
+use crate::store::rows::{Rows, TaskRow};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -164,7 +166,8 @@ pub(crate) fn end(rows: &mut dyn Rows, id: &TransactionId, to: TransactionState)
     }
     let transaction = stepping(rows, id, to)?;
     let task = transaction.task.clone();
-    let token = rows.task(&task)?.map(|row| row.token);
+    let row = rows.task(&task)?;
+    let token = row.as_ref().map(|row| row.token);
     let kind = if to == TransactionState::Done {
         EventKind::TaskCommitted
     } else {
@@ -177,6 +180,8 @@ pub(crate) fn end(rows: &mut dyn Rows, id: &TransactionId, to: TransactionState)
     })?;
     if to == TransactionState::RolledBack {
         rows.delete_changes(id)?;
+    } else if let Some(row) = row {
+        tell_undone(rows, id, &row)?;
     }
     rows.put_transaction(&Transaction {
         state: to,
@@ -184,4 +189,18 @@ pub(crate) fn end(rows: &mut dyn Rows, id: &TransactionId, to: TransactionState)
     })?;
     let (_, _, wake) = lease::release(rows, &task, &Release::All)?;
     Ok(wake)
+}
+
+/// Says in the act that ends an undo what it has taken back.
+fn tell_undone(rows: &mut dyn Rows, id: &TransactionId, task: &TaskRow) -> Result<()> {
+    let named = task.metadata.get(UNDOES).and_then(serde_json::Value::as_str);
+    let Some(undone) = named.and_then(|named| named.parse::<TransactionId>().ok()) else {
+        return Ok(());
+    };
+    let by = serde_json::Map::from_iter([("by".to_owned(), id.to_string().into())]);
+    rows.event(&NewEvent {
+        transaction: Some(undone),
+        details: by,
+        ..NewEvent::about(EventKind::TaskUndone, &task.id)
+    })
 }

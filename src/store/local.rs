@@ -286,6 +286,10 @@ impl<E: Engine> Registry for Local<E> {
     fn forget(&mut self, now: &Now, id: &TransactionId) -> Result<()> {
         self.normal(now, |rows| {
             rows.delete_changes(id)?;
+            let is_done = |row: Transaction| row.state == TransactionState::Done;
+            if rows.transaction(id)?.is_some_and(is_done) {
+                return Ok(());
+            }
             rows.delete_transaction(id)
         })
     }

@@ -101,7 +101,8 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets a transaction that has ended.
+    /// Forgets what a transaction that has ended was about. That it was committed stays known as long as the history
+    /// is: git may still tell what it changed.
     pub fn forget(&mut self, id: &TransactionId) -> Result<(), StoreError> {
         let now = self.host.now();
         self.parts.forget(&now, id)

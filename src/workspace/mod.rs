@@ -9,6 +9,7 @@ pub mod barrier;
 mod directory;
 mod epoch;
 mod error;
+pub mod kept;
 pub mod manifest;
 pub mod present;
 pub mod slots;

@@ -76,6 +76,9 @@ pub(crate) const ALL: &[Situation] = &[
         ],
     ),
     whole("rollback", staged_on_branch, &["rollback", "-t", "agent"]),
+    in_steps("undo of a recorded commit", committed_with_message, UNDO),
+    in_steps("undo of a commit that git did not record", committed, UNDO),
+    in_steps("undo of a merged branch", merged, UNDO),
     Situation {
         retreat: Some(&["rollback", "-t", "agent"]),
         durable: false,
@@ -130,6 +133,8 @@ pub(crate) const ALL: &[Situation] = &[
 ];
 
 const COMMIT: &[&str] = &["commit", "-t", "agent", "-m", "every kind"];
+
+const UNDO: &[&str] = &["undo", "-t", "agent"];
 
 const fn whole(
     name: &'static str,
@@ -368,6 +373,24 @@ fn stage_converted(sandbox: &Sandbox) {
     stage(sandbox, "name.ident", "$Id$\nmore\n");
     stage(sandbox, "voice.shout", "louder\n");
     stage(sandbox, "wide.utf16", "b\0\n\0");
+}
+
+fn committed() -> Sandbox {
+    let sandbox = staged();
+    sandbox.mirror(["commit", "-t", "agent"]).succeeded();
+    sandbox
+}
+
+fn committed_with_message() -> Sandbox {
+    let sandbox = staged_beside_the_user();
+    sandbox.mirror(COMMIT).succeeded();
+    sandbox
+}
+
+fn merged() -> Sandbox {
+    let sandbox = staged_behind_target();
+    sandbox.mirror(COMMIT).succeeded();
+    sandbox
 }
 
 fn begun() -> Sandbox {

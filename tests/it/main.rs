@@ -24,4 +24,5 @@ mod stage;
 mod store;
 #[expect(dead_code, reason = "shared with the fault campaign, which uses the rest")]
 mod support;
+mod undo;
 mod workspace;

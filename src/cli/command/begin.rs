@@ -131,6 +131,9 @@ fn pair(text: &str) -> Result<(String, String), &'static str> {
     if key.is_empty() {
         return Err("the key is empty");
     }
+    if key.starts_with("mirror.") {
+        return Err("keys that begin with mirror. are mirror's own");
+    }
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -151,6 +154,7 @@ mod tests {
         assert_eq!(pair("a="), Ok(("a".to_owned(), String::new())));
         assert!(pair("a").is_err());
         assert!(pair("=a").is_err());
+        assert!(pair("mirror.undoes=x").is_err());
         assert_ne!(make_up_a_name(), make_up_a_name());
     }
 }

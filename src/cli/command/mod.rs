@@ -23,6 +23,7 @@ mod run;
 mod show;
 mod stage;
 mod status;
+mod undo;
 mod unlock;
 mod unstage;
 mod who;
@@ -48,6 +49,7 @@ pub(crate) enum Command {
     Run(run::Run),
     Guard(guard::Guard),
     Rollback(rollback::Rollback),
+    Undo(undo::Undo),
     Status(status::Status),
     Who(who::Who),
     Check(check::Check),
@@ -80,6 +82,7 @@ impl Command {
             Self::Run(command) => command.run(context),
             Self::Guard(command) => command.run(),
             Self::Rollback(command) => command.run(context),
+            Self::Undo(command) => command.run(context),
             Self::Status(command) => command.run(context),
             Self::Who(command) => command.run(context),
             Self::Check(command) => command.run(context),
