@@ -17,6 +17,7 @@ mod output;
 mod text;
 mod time;
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process;
@@ -62,6 +63,8 @@ struct Context {
     environment: Environment,
     output: Output,
     host: Arc<dyn Host>,
+    /// Whether it is time to tidy up a little, as a coordinator found that was opened.
+    cleanup_is_due: Cell<bool>,
 }
 
 impl Context {
@@ -88,12 +91,23 @@ impl Context {
     fn coordinator(&self) -> anyhow::Result<Coordinator> {
         let mut narrator = Narrator::new(self.output);
         let host = Arc::clone(&self.host);
-        Ok(Coordinator::open(
-            &self.directory()?,
-            &self.settings()?,
-            host,
-            &mut narrator,
-        )?)
+        let coordinator = Coordinator::open(&self.directory()?, &self.settings()?, host, &mut narrator)?;
+        self.cleanup_is_due
+            .set(coordinator.cleanup_is_due().unwrap_or(false));
+        Ok(coordinator)
+    }
+
+    /// Tidies up a little, if it is due. The command has answered by now, so a failure is left to the next one.
+    fn clean_up_some(&self) {
+        if !self.cleanup_is_due.get() {
+            return;
+        }
+        let done = self
+            .coordinator()
+            .and_then(|mut coordinator| Ok(coordinator.cleanup_some()?));
+        if let Err(error) = done {
+            tracing::warn!(%error, "tidying up is left to a later command");
+        }
     }
 }
 
@@ -121,12 +135,19 @@ fn carry_out(arguments: Arguments) -> ExitCode {
     let output = Output::new(global.json, global.quiet, global.color.into());
     let result = Environment::install().and_then(|environment| {
         let host = env::host()?;
-        command.run(&Context {
+        let tidies_up = command.tidies_up();
+        let context = Context {
             global,
             environment,
             output,
             host,
-        })
+            cleanup_is_due: Cell::new(false),
+        };
+        let code = command.run(&context)?;
+        if tidies_up {
+            context.clean_up_some();
+        }
+        Ok(code)
     });
     match result {
         Ok(code) => code,

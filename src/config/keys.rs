@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use crate::config::Branch;
 use crate::config::HookMode;
-use crate::config::kind::{Copies, Days, Flag, Kind, Names, OneOf, Patterns, Seconds, StoreUrl, Text, Whole};
+use crate::config::kind::{
+    Copies, Days, Flag, Kind, Mebibytes, Names, OneOf, Patterns, Seconds, StoreUrl, Text, Whole,
+};
 use crate::config::resolved::Resolved;
 
 /// A key.
@@ -63,10 +65,14 @@ keys! {
     lock_timeout_ms: Seconds = "resource_manager.lock_timeout", 300;
     /// Seconds after which even a live process loses a lease that it does not renew.
     max_hold_ms: Seconds = "resource_manager.max_hold", 43200;
+    /// Seconds between two times that some command tidies up a little, after it has answered.
+    cleanup_interval_ms: Seconds = "resource_manager.cleanup_interval", 60;
     /// Whether a lock on a directory covers everything below it, or only its direct children.
     recursive_default: Flag = "resource_manager.strategies.directories.recursive_default", true;
     /// What patterns never expand to, in the form of `.gitignore`.
     ignore_patterns: Patterns = "resource_manager.strategies.directories.ignore_patterns", [".git", "node_modules"];
+    /// Whether old history, and files that commits have displaced, are packed.
+    compression: Flag = "resource_manager.performance.compression", true;
     /// The store that holds the locks.
     store: StoreUrl = "store.url", "sqlite";
     /// The branch that tasks merge into; without it, the one that is checked out.
@@ -85,6 +91,8 @@ keys! {
     hook_mode: OneOf<HookMode> = "hooks.mode", "block";
     /// Days for which the history is kept.
     keep_days: Whole<0, Days> = "history.keep_days", 30;
+    /// Mebibytes that the history and displaced files may take together; the oldest go first.
+    max_mib: Whole<1, Mebibytes> = "history.max_mib", 256;
 }
 
 /// Finds a key by its name.

@@ -60,6 +60,14 @@ impl Unit for Copies {
     const NAME: &'static str = "working copies";
 }
 
+/// Mebibytes.
+#[derive(Debug)]
+pub struct Mebibytes;
+
+impl Unit for Mebibytes {
+    const NAME: &'static str = "mebibytes";
+}
+
 /// Yes or no.
 #[derive(Debug)]
 pub struct Flag;

@@ -1,12 +1,16 @@
 //! `cleanup`: removes what ended transactions, dead waiters and ended leases leave.
 //!
 //! Nothing that somebody made is destroyed: what a task has staged stays, a branch stays for as long as its work is in no
-//! other branch, and the slots of a done transaction are searched for foreign bytes once more before they go.
+//! other branch, and the slots of a done transaction are searched for foreign bytes once more before they go. What it
+//! displaced, unless git knows it, stays for undo in a file of its own.
 
-use crate::coordinator::{Coordinator, Error, recover, settle};
-use crate::disk::{self, contained, lock::FileLock};
+use crate::coordinator::{Coordinator, Error, recover, settle, upkeep};
+use crate::disk::{self, contained, fault, lock::FileLock};
 use crate::model::{RepoPath, TaskId, TransactionId, TransactionState, Verdict};
 use crate::store::{Release, Standing, Transaction};
+use crate::workspace::manifest::{BYTES_MAX, Manifest};
+use crate::workspace::slots::Slots;
+use crate::workspace::{TransactionDirectory, kept};
 
 /// How long the displaced objects of a done transaction are kept unless the user says otherwise, in milliseconds. A program
 /// that still has a displaced file open may write to it for a while; its bytes are found when the directory goes.
@@ -14,6 +18,9 @@ const KEEP_MS: u64 = 60 * 60 * 1000;
 
 /// How many directories a commit collects at its end: enough to keep up, too few to be felt.
 const COLLECTED_PER_COMMIT: usize = 4;
+
+/// With more directories than this, commits do not leave any of them for later.
+const DIRECTORIES_MANY: usize = 256;
 
 /// The beginning of the full name of every task's own branch.
 const BRANCHES: &str = "refs/heads/mirror/";
@@ -23,7 +30,8 @@ const BRANCHES: &str = "refs/heads/mirror/";
 pub struct CleanupRequest {
     /// Also what would be kept for a while longer.
     pub force: bool,
-    /// How old something has to be, in milliseconds; `None` is an hour.
+    /// Drop everything that is kept for looking back and for undo, and is at least this old, in milliseconds: displaced files,
+    /// quarantine, history. `None` keeps it for as long as the configuration says.
     pub older_than_ms: Option<u64>,
     /// Only say what would be done.
     pub dry_run: bool,
@@ -36,6 +44,12 @@ pub struct Cleaned {
     pub reaped: Vec<TaskId>,
     /// Transactions whose directory is gone.
     pub directories: Vec<TransactionId>,
+    /// Those of them whose displaced files are kept in one file each.
+    pub kept: Vec<TransactionId>,
+    /// Transactions whose displaced files are kept no more.
+    pub dropped: Vec<TransactionId>,
+    /// Directories of the quarantine that are gone.
+    pub quarantines: Vec<String>,
     /// Branches that are gone.
     pub branches: Vec<String>,
     /// Branches that stay, because their work is in no other branch.
@@ -46,8 +60,10 @@ pub struct Cleaned {
     pub worktrees: Vec<u32>,
     /// Kept works of runs that are gone.
     pub kept_work: usize,
-    /// Lines of the history that were too old.
+    /// Lines of the history that were too old, or for which there was no room.
     pub events: usize,
+    /// Lines of the history that are packed now.
+    pub packed_events: usize,
     /// Paths with foreign bytes, now in quarantine.
     pub quarantined: Vec<RepoPath>,
 }
@@ -57,7 +73,6 @@ impl Coordinator {
     pub fn cleanup(&mut self, request: &CleanupRequest) -> Result<Cleaned, Error> {
         let _commit_lock = self.lock_commits()?;
         let mut cleaned = Cleaned::default();
-        let now = self.host.now();
         if request.dry_run {
             let ended = self
                 .store
@@ -68,16 +83,23 @@ impl Coordinator {
         } else {
             cleaned.reaped = self.store.reap()?;
             end_lost(self, &mut cleaned)?;
-            let day_ms = 24 * 60 * 60 * 1000;
-            let keep_ms = i64::from(self.config.keep_days) * day_ms;
-            cleaned.events = self.store.trim_events(now.wall.ms - keep_ms)?;
         }
-        let keep_ms = if request.force {
-            0
-        } else {
-            request.older_than_ms.unwrap_or(KEEP_MS)
+        let extent = Extent {
+            keep_ms: if request.force {
+                0
+            } else {
+                request.older_than_ms.unwrap_or(KEEP_MS)
+            },
+            limit: usize::MAX,
+            dry_run: request.dry_run,
+            displaced: if request.force || request.older_than_ms.is_some() {
+                Displaced::Drop
+            } else {
+                Displaced::Keep
+            },
         };
-        directories(self, keep_ms, usize::MAX, request.dry_run, &mut cleaned)?;
+        directories(self, &extent, &mut cleaned)?;
+        upkeep::all(self, request, &mut cleaned)?;
         branches(self, request.dry_run, &mut cleaned)?;
         sockets(self, request.dry_run, &mut cleaned)?;
         let kept = if request.force {
@@ -94,8 +116,43 @@ impl Coordinator {
     /// Collects a few directories of transactions that were done long ago. Called at the end of a commit.
     pub(super) fn collect_some(&mut self) -> Result<Vec<RepoPath>, Error> {
         let mut cleaned = Cleaned::default();
-        directories(self, KEEP_MS, COLLECTED_PER_COMMIT, false, &mut cleaned)?;
+        directories(
+            self,
+            &Extent::some(COLLECTED_PER_COMMIT, Displaced::Leave),
+            &mut cleaned,
+        )?;
         Ok(cleaned.quarantined)
+    }
+}
+
+/// Which directories are collected, and how.
+pub(super) struct Extent {
+    keep_ms: u64,
+    limit: usize,
+    dry_run: bool,
+    displaced: Displaced,
+}
+
+/// What becomes of displaced files that git does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Displaced {
+    /// They go into one file, and the directory goes.
+    Keep,
+    /// They go with the directory.
+    Drop,
+    /// The directory stays for somebody who has the time, unless there are too many.
+    Leave,
+}
+
+impl Extent {
+    /// A few directories that are old enough.
+    pub(super) fn some(limit: usize, displaced: Displaced) -> Self {
+        Self {
+            keep_ms: KEEP_MS,
+            limit,
+            dry_run: false,
+            displaced,
+        }
     }
 }
 
@@ -126,19 +183,25 @@ fn end_lost(coordinator: &mut Coordinator, cleaned: &mut Cleaned) -> Result<(), 
     Ok(())
 }
 
-fn directories(
+pub(super) fn directories(
     coordinator: &mut Coordinator,
-    keep_ms: u64,
-    limit: usize,
-    dry_run: bool,
+    extent: &Extent,
     cleaned: &mut Cleaned,
 ) -> Result<(), Error> {
-    for id in coordinator.layout.transaction_ids()? {
-        if cleaned.directories.len() >= limit {
+    let ids = coordinator.layout.transaction_ids()?;
+    let leaves = extent.displaced == Displaced::Leave && ids.len() <= DIRECTORIES_MANY;
+    for id in ids {
+        if cleaned.directories.len() >= extent.limit {
             break;
         }
         let row = coordinator.store.transaction(&id)?;
-        if !has_ended(row.as_ref()) || !is_old(coordinator, &id, keep_ms)? {
+        if !has_ended(row.as_ref()) || !is_old(coordinator, &id, extent.keep_ms)? {
+            continue;
+        }
+        // What git recorded it can give back.
+        let done = row.as_ref().filter(|row| row.state == TransactionState::Done);
+        let is_only_here = done.is_some_and(|row| row.new.is_none());
+        if is_only_here && leaves {
             continue;
         }
         let directory = coordinator.layout.transaction(&id);
@@ -146,24 +209,56 @@ fn directories(
         let Some(_own) = FileLock::try_acquire(&directory.own_lock())? else {
             continue;
         };
-        if !dry_run {
-            if row
-                .as_ref()
-                .is_some_and(|row| row.state == TransactionState::Done)
+        let keeps = is_only_here && extent.displaced != Displaced::Drop;
+        if !extent.dry_run {
+            if done.is_some()
                 && let Some((manifest, _)) = recover::read_manifest(coordinator, id)?
             {
                 cleaned
                     .quarantined
                     .extend(settle::tidy(coordinator, &manifest, &directory)?);
+                if keeps {
+                    keep(coordinator, &manifest, &directory)?;
+                }
             }
+            fault::point("cleanup.kept");
             disk::remove_dir_all(directory.path())?;
+            fault::point("cleanup.removed");
             if row.is_some() {
                 coordinator.store.forget(&id)?;
             }
         }
+        match (is_only_here, keeps) {
+            (true, true) => cleaned.kept.push(id),
+            (true, false) => cleaned.dropped.push(id),
+            (false, _) => {}
+        }
         cleaned.directories.push(id);
     }
     Ok(())
+}
+
+/// Keeps what a transaction displaced in a file of its own, so that it can be undone when its directory is gone.
+fn keep(
+    coordinator: &Coordinator,
+    manifest: &Manifest,
+    directory: &TransactionDirectory,
+) -> Result<(), Error> {
+    // As it was decided, byte for byte.
+    let Some(bytes) = disk::read_bounded(&directory.manifest(), BYTES_MAX)? else {
+        return Ok(());
+    };
+    let slots = Slots::open(directory.path())?;
+    let is_packed = coordinator.config.compression;
+    let id = &manifest.transaction;
+    Ok(kept::keep(
+        &coordinator.layout,
+        id,
+        &bytes,
+        &manifest.operations,
+        &slots,
+        is_packed,
+    )?)
 }
 
 /// A directory without a row is an orphan: the row is made first and goes last.
@@ -231,8 +326,8 @@ fn kept_work(
     cleaned: &mut Cleaned,
 ) -> Result<(), Error> {
     let keep_ms = i128::from(coordinator.config.keep_days) * 24 * 60 * 60 * 1000;
-    for name in disk::list(&coordinator.layout.all_kept())? {
-        let path = coordinator.layout.all_kept().join(&name);
+    for name in disk::list(&coordinator.layout.salvages())? {
+        let path = coordinator.layout.salvages().join(&name);
         let age_ms = contained::stat(&path)?.map_or(0, |stat| {
             i128::from(coordinator.host.now().wall.ms) - stat.mtime_ns / 1_000_000
         });

@@ -128,7 +128,7 @@ pub(super) fn take(
 /// run wrote from what others wrote meanwhile. Doing it again changes nothing.
 pub(super) fn put_back(coordinator: &Coordinator, transaction: &Transaction) -> Result<(), Error> {
     let aside = Aside::of(coordinator, &transaction.id);
-    let out = coordinator.layout.kept(&transaction.id);
+    let out = coordinator.layout.salvage(&transaction.id);
     restore(coordinator, &aside, &out).map(|_| ())
 }
 

@@ -50,6 +50,7 @@ impl Coordinator {
         }
         layout.bind_registry(&store.identity()?, is_new)?;
         if created {
+            disk::overwrite(&layout.cleaned(), b"\n")?;
             layout.complete()?;
         }
         Ok(Initialised {

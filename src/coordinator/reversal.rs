@@ -1,22 +1,19 @@
 //! What has to be done to take a committed transaction back: its own paths, what it left there, what they held before.
 //!
 //! Of a commit that git records both sides are in git, however old it is. Of any other they are in the manifest, and the
-//! bytes are the displaced objects in the transaction's directory, until cleanup removes that.
+//! bytes are the displaced objects that are kept for a while.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use crate::coordinator::displaced::{self, Keeping, Numbered, held_before};
 use crate::coordinator::draft::{Draft, Edit};
 use crate::coordinator::ground::{self, Ground};
-use crate::coordinator::look::{self, Seen};
+use crate::coordinator::look;
 use crate::coordinator::undo_error::UndoError;
-use crate::coordinator::{Coordinator, Error, clean, recover};
-use crate::disk::contained::Root;
+use crate::coordinator::{Coordinator, Error, clean};
 use crate::git::{Git, Head, TreeDifference};
 use crate::model::{Change, Entry, FileMode, ObjectId, RepoPath, TransactionId, TreeEntry};
 use crate::store::Transaction;
-use crate::workspace::kept::{self, Kept};
-use crate::workspace::manifest::Operation;
-use crate::workspace::slots::Slots;
 
 /// How to take a transaction back.
 pub(super) struct Reversal {
@@ -32,21 +29,19 @@ enum Past {
         new: ObjectId,
         differences: Vec<TreeDifference>,
     },
-    /// In the transaction's directory.
-    Displaced {
-        operations: Vec<Operation>,
-        slots: Slots,
-    },
+    /// In the transaction's directory, or in the file that takes its place later. Operations keep their numbers.
+    Displaced { operations: Numbered, at: Keeping },
 }
 
 impl Reversal {
     /// Finds out what `transaction` did.
     pub(super) fn of(coordinator: &Coordinator, transaction: &Transaction) -> Result<Self, Error> {
-        let before = match (&coordinator.git, &transaction.reference, transaction.new) {
-            (Some(git), Some(reference), Some(new)) => {
-                recorded(git, transaction, reference.clone(), transaction.old, new)?
-            }
-            _ => displaced(coordinator, transaction)?,
+        let recorded_as = transaction.reference.as_ref().zip(transaction.new);
+        let before = if let Some((git, (reference, new))) = coordinator.git.as_ref().zip(recorded_as) {
+            recorded(git, transaction, reference.clone(), transaction.old, new)?
+        } else {
+            let (operations, at) = displaced::find(coordinator, transaction)?;
+            Past::Displaced { operations, at }
         };
         Ok(Self {
             transaction: transaction.id,
@@ -81,7 +76,7 @@ impl Reversal {
             }
             Past::Displaced { operations, .. } => operations
                 .iter()
-                .map(|operation| operation.path.clone())
+                .map(|(_, operation)| operation.path.clone())
                 .collect(),
         }
     }
@@ -102,7 +97,7 @@ impl Reversal {
                 }
                 changed
             }
-            (Past::Displaced { operations, .. }, _) => changed_in_tree(&coordinator.root, operations)?,
+            (Past::Displaced { operations, .. }, _) => displaced::changed(&coordinator.root, operations)?,
             (Past::Recorded { .. }, None) => unreachable!("BUG: what git records was found without git"),
         };
         if changed.is_empty() {
@@ -131,7 +126,7 @@ impl Reversal {
             }
             (Past::Displaced { operations, .. }, _) => operations
                 .iter()
-                .map(|operation| (operation.post, held_before(operation)))
+                .map(|(_, operation)| (operation.post, held_before(operation)))
                 .collect(),
             (Past::Recorded { .. }, None) => unreachable!("BUG: what git records was found without git"),
         };
@@ -151,26 +146,31 @@ impl Reversal {
     }
 
     /// Writes aside what the paths held before.
-    pub(super) fn stage(&self, ground: &Ground) -> Result<Edit, Error> {
+    pub(super) fn stage(&mut self, ground: &Ground) -> Result<Edit, Error> {
         let mut draft = Draft::new(ground);
-        match (&self.before, ground.git) {
+        let mut lost = Vec::new();
+        match (&mut self.before, ground.git) {
             (Past::Recorded { differences, .. }, Some(git)) => stage_recorded(git, differences, &mut draft)?,
-            (Past::Displaced { operations, slots }, _) => {
-                let mut lost = Vec::new();
-                for operation in operations {
-                    if !stage_displaced(ground.root, slots, operation, &mut draft)? {
+            (Past::Displaced { operations, at }, _) => {
+                for (number, operation) in operations {
+                    if !displaced::stage(ground.root, at, (*number, operation), &mut draft)? {
                         lost.push(operation.path.clone());
                     }
                 }
-                self.refuse_lost(lost)?;
             }
             (Past::Recorded { .. }, None) => unreachable!("BUG: what git records was found without git"),
         }
+        self.refuse_lost(lost)?;
         let edit = draft.finish()?;
         if let Past::Displaced { operations, .. } = &self.before {
+            let before: BTreeMap<&RepoPath, Option<Entry>> = operations
+                .iter()
+                .map(|(_, operation)| (&operation.path, held_before(operation)))
+                .collect();
             let is_another = |change: &&Change| {
-                let found = operations.iter().find(|operation| operation.path == change.path);
-                found.is_some_and(|operation| held_before(operation) != change.post)
+                before
+                    .get(&change.path)
+                    .is_some_and(|before| *before != change.post)
             };
             let lost: Vec<RepoPath> = edit
                 .put
@@ -240,36 +240,6 @@ fn recorded(
     })
 }
 
-fn displaced(coordinator: &Coordinator, transaction: &Transaction) -> Result<Past, Error> {
-    let manifest = recover::read_manifest(coordinator, transaction.id)?
-        .filter(|(_, digest)| Some(*digest) == transaction.manifest);
-    let Some((manifest, _)) = manifest else {
-        return Err(UndoError::NotKept {
-            transaction: transaction.id,
-            paths: Vec::new(),
-        }
-        .into());
-    };
-    let root = coordinator.root_of(&manifest);
-    if root.canonicalize().ok().as_deref() != Some(coordinator.root.path()) {
-        return Err(UndoError::Elsewhere {
-            transaction: transaction.id,
-            path: root,
-        }
-        .into());
-    }
-    let is_change = |operation: &Operation| operation.post != held_before(operation);
-    Ok(Past::Displaced {
-        operations: manifest.operations.into_iter().filter(is_change).collect(),
-        slots: coordinator.slots(&transaction.id)?,
-    })
-}
-
-/// What the path held before. A directory that gave way counts as nothing: its files are paths of their own.
-fn held_before(operation: &Operation) -> Option<Entry> {
-    operation.pre.and_then(|before| before.entry)
-}
-
 fn changed_in_git(
     git: &Git,
     tip: Option<ObjectId>,
@@ -305,29 +275,6 @@ fn refuse_user_changes(
     clean::refuse_user_changes(coordinator, git, &seen, &recorded).map(drop)
 }
 
-fn changed_in_tree(root: &Root, operations: &mut Vec<Operation>) -> Result<Vec<RepoPath>, Error> {
-    let paths: Vec<RepoPath> = operations
-        .iter()
-        .map(|operation| operation.path.clone())
-        .collect();
-    let goes = operations
-        .iter()
-        .filter(|operation| held_before(operation).is_none());
-    let goes: BTreeSet<RepoPath> = goes.map(|operation| operation.path.clone()).collect();
-    let mut seen = look::look(root, &paths, &goes)?
-        .into_iter()
-        .map(|seen: Seen| seen.present.entry());
-    let mut changed = Vec::new();
-    operations.retain(|operation| {
-        let now = seen.next().flatten();
-        if now != operation.post && now != held_before(operation) {
-            changed.push(operation.path.clone());
-        }
-        now != held_before(operation)
-    });
-    Ok(changed)
-}
-
 fn stage_recorded(git: &Git, differences: &[TreeDifference], draft: &mut Draft) -> Result<(), Error> {
     for found in differences.iter().filter(|found| found.before.is_none()) {
         draft.delete(&found.path)?;
@@ -356,27 +303,4 @@ fn stage_recorded(git: &Git, differences: &[TreeDifference], draft: &mut Draft) 
         Some(error) => Err(error),
         None => Ok(written?),
     }
-}
-
-/// Answers whether the object is still kept.
-fn stage_displaced(
-    root: &Root,
-    slots: &Slots,
-    operation: &Operation,
-    draft: &mut Draft,
-) -> Result<bool, Error> {
-    let path = &operation.path;
-    let Some(before) = held_before(operation) else {
-        draft.delete(path)?;
-        return Ok(true);
-    };
-    match kept::open(slots, operation)? {
-        None => return Ok(false),
-        Some(Kept::Symlink(text)) => draft.put_symlink(path, &text)?,
-        Some(Kept::File(mut content)) => {
-            let source = root.path().join(path.as_path());
-            draft.put_file(path, content.as_mut(), before.is_executable(), &source)?;
-        }
-    }
-    Ok(true)
 }

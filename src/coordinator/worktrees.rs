@@ -235,7 +235,7 @@ impl Coordinator {
         let slots = self.slots(&transaction.id)?;
         let ground = Ground::new(self, transaction, &slots, Vec::new());
         let adoption = stage_tree::prepare(&ground, &tree, Some(&leased.origin), observer)?;
-        let kept = self.layout.kept(&transaction.id);
+        let kept = self.layout.salvage(&transaction.id);
         for path in &adoption.paths {
             let (from, to) = (tree.join(path.as_path()), kept.join(path.as_path()));
             let kind = contained::stat(&from)?.map(|stat| stat.kind);

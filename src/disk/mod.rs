@@ -13,6 +13,7 @@ pub mod filesystem;
 pub mod hash;
 pub mod lock;
 pub mod metadata;
+pub mod pack;
 pub mod staged;
 pub mod sync;
 pub mod wake;

@@ -11,7 +11,7 @@ use crate::model::{
 };
 use crate::store::acquire::{Acquired, Line};
 use crate::store::data::{
-    Asker, Attempt, Decision, HeldLock, NewEvent, NewTransaction, Release, Steal, Transaction,
+    Asker, Attempt, Decision, HeldLock, NewEvent, NewTransaction, Release, Steal, Transaction, Upkeep,
 };
 use crate::store::error::{DecideError, StoreError};
 use crate::store::lease::Lease;
@@ -111,8 +111,10 @@ pub(crate) trait Registry: Send {
     fn record(&mut self, now: &Now, event: &NewEvent) -> Result<()>;
     fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>>;
     fn last_event(&mut self) -> Result<u64>;
-    /// Removes the history up to a moment on the wall clock.
-    fn trim_events(&mut self, now: &Now, before_ms: i64) -> Result<usize>;
+    /// Does one bounded piece of work on the history. Answers how many lines or rows it was about.
+    fn upkeep(&mut self, what: &Upkeep) -> Result<usize>;
+    /// Tells how much room the history takes, nearly.
+    fn history_bytes(&mut self) -> Result<u64>;
     /// A name that tells this store from any other that could be put in its place.
     fn identity(&mut self) -> Result<String>;
     /// Whether what is stored holds together; what does not, in words.

@@ -259,3 +259,26 @@ pub struct Holders {
     /// Everybody who holds something that overlaps it.
     pub holders: Vec<Conflict>,
 }
+
+/// One bounded piece of work on what is kept for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Upkeep {
+    /// Pack the oldest lines of the history, unless there are too few.
+    Pack,
+    /// Drop lines of the history that are older than a moment, looking at the oldest so many.
+    Trim {
+        /// The moment.
+        before: WallTime,
+        /// How many lines are looked at.
+        lines_max: usize,
+    },
+    /// Drop the oldest lines of the history, because there is no room.
+    DropOldest,
+    /// Forget transactions that began before a moment and ended.
+    Forget {
+        /// The moment.
+        before: WallTime,
+        /// How many.
+        rows_max: usize,
+    },
+}

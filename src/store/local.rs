@@ -8,7 +8,9 @@ use crate::model::{
 };
 use crate::store::acquire::{Acquired, Line};
 use crate::store::backend::{Backend, LockAndTask, Registry, Stolen, TaskAndLocks, Wake};
-use crate::store::data::{Asker, Attempt, Decision, NewEvent, NewTransaction, Release, Steal, Transaction};
+use crate::store::data::{
+    Asker, Attempt, Decision, NewEvent, NewTransaction, Release, Steal, Transaction, Upkeep,
+};
 use crate::store::error::{DecideError, StoreError};
 use crate::store::judge::missing_task;
 use crate::store::lease::Lease;
@@ -47,7 +49,8 @@ pub(crate) trait Engine: Send {
     fn unfinished(&mut self) -> Result<Vec<TransactionId>>;
     fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>>;
     fn last_event(&mut self) -> Result<u64>;
-    fn trim_events(&mut self, before_ms: i64) -> Result<usize>;
+    fn upkeep(&mut self, what: &Upkeep) -> Result<usize>;
+    fn history_bytes(&mut self) -> Result<u64>;
     fn identity(&mut self) -> Result<String>;
     fn check(&mut self) -> Result<Vec<String>>;
     fn after_command(&mut self, log_bytes_max: u64) -> Result<()>;
@@ -306,8 +309,12 @@ impl<E: Engine> Registry for Local<E> {
         self.0.last_event()
     }
 
-    fn trim_events(&mut self, _now: &Now, before_ms: i64) -> Result<usize> {
-        self.0.trim_events(before_ms)
+    fn upkeep(&mut self, what: &Upkeep) -> Result<usize> {
+        self.0.upkeep(what)
+    }
+
+    fn history_bytes(&mut self) -> Result<u64> {
+        self.0.history_bytes()
     }
 
     fn identity(&mut self) -> Result<String> {

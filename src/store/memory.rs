@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::model::{Change, Event, LockSet, Mode, Now, RepoPath, Resource, TaskId, Token, TransactionId};
 use crate::store::backend::Parts;
-use crate::store::data::Transaction;
+use crate::store::data::{Transaction, Upkeep};
 use crate::store::error::StoreError;
 use crate::store::local::{Act, Engine, Local, WriteError};
 use crate::store::rows::{Durability, TaskRow, WaiterRow};
@@ -18,6 +18,12 @@ use rows::MemoryRows;
 use table::Table;
 
 type Result<T> = std::result::Result<T, StoreError>;
+
+/// How many lines of the history go at once when there is no room.
+const DROPPED_LINES: usize = 1024;
+
+/// What a line of the history takes, nearly.
+const LINE_BYTES: u64 = 200;
 
 /// A handle on maps that other handles of the process may share.
 #[derive(Debug, Default, Clone)]
@@ -111,20 +117,34 @@ impl Engine for Memory {
         Ok(self.lock().event_seq)
     }
 
-    fn trim_events(&mut self, before_ms: i64) -> Result<usize> {
+    fn upkeep(&mut self, what: &Upkeep) -> Result<usize> {
         let mut state = self.lock();
         let newest = state.event_seq;
-        let old: Vec<u64> = state
+        let is_old = |event: &&Event| match what {
+            Upkeep::Trim { before, .. } => event.at < *before,
+            Upkeep::DropOldest => true,
+            // In memory nothing is packed, and what ended is small.
+            Upkeep::Pack | Upkeep::Forget { .. } => false,
+        };
+        let lines_max = match what {
+            Upkeep::Trim { lines_max, .. } => *lines_max,
+            _ => DROPPED_LINES,
+        };
+        let oldest = state
             .events
             .values()
-            .filter(|event| event.at.ms < before_ms && event.seq < newest)
-            .map(|event| event.seq)
-            .collect();
+            .filter(|event| event.seq < newest)
+            .take(lines_max);
+        let old: Vec<u64> = oldest.filter(is_old).map(|event| event.seq).collect();
         for seq in &old {
             state.events.remove(seq);
         }
         state.settle(true);
         Ok(old.len())
+    }
+
+    fn history_bytes(&mut self) -> Result<u64> {
+        Ok(self.lock().events.values().count() as u64 * LINE_BYTES)
     }
 
     fn identity(&mut self) -> Result<String> {

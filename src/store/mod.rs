@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 pub use data::{
     Asker, Attempt, Decision, Grant, HeldLock, Holders, NewEvent, NewTask, NewTransaction, Release, Standing,
-    Steal, Task, Transaction, Wait, Waiter,
+    Steal, Task, Transaction, Upkeep, Wait, Waiter,
 };
 pub use error::{AcquireError, DecideError, LeaseError, StoreError};
 

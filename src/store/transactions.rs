@@ -2,7 +2,7 @@
 
 use crate::model::{Change, Event, RepoPath, TaskId, Token, TransactionId, TransactionState};
 use crate::store::Store;
-use crate::store::data::{Attempt, Decision, NewEvent, NewTransaction, Transaction};
+use crate::store::data::{Attempt, Decision, NewEvent, NewTransaction, Transaction, Upkeep};
 use crate::store::error::{DecideError, LeaseError, StoreError};
 
 impl Store {
@@ -124,9 +124,14 @@ impl Store {
         self.parts.last_event()
     }
 
-    /// Removes the history up to a moment on the wall clock. Answers how many lines.
-    pub fn trim_events(&mut self, before_ms: i64) -> Result<usize, StoreError> {
-        let now = self.host.now();
-        self.parts.trim_events(&now, before_ms)
+    /// Does one bounded piece of work on the history. Answers how many lines or rows it was about; 0 means that there is
+    /// nothing left to do.
+    pub fn upkeep(&mut self, what: &Upkeep) -> Result<usize, StoreError> {
+        self.parts.upkeep(what)
+    }
+
+    /// Tells how much room the history takes, in bytes, nearly.
+    pub fn history_bytes(&mut self) -> Result<u64, StoreError> {
+        self.parts.history_bytes()
     }
 }

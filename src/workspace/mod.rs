@@ -60,7 +60,7 @@ impl Layout {
             layout.quarantines(),
             layout.worktrees(),
             layout.runs(),
-            layout.all_kept(),
+            layout.salvages(),
         ] {
             disk::create_private_dir(&directory)?;
         }
@@ -183,7 +183,8 @@ impl Layout {
             self.quarantines(),
             self.worktrees(),
             self.runs(),
-            self.all_kept(),
+            self.salvages(),
+            self.kept(),
         ] {
             let is_ours = contained::stat(&inside)?
                 .is_none_or(|inside| inside.kind == FileKind::Directory && inside.uid == stat.uid);
@@ -279,13 +280,13 @@ impl Layout {
     }
 
     /// Returns where the work of a run is kept that was finished and not committed, or that was taken out of the working tree.
-    pub fn kept(&self, transaction: &TransactionId) -> PathBuf {
-        self.all_kept().join(transaction.to_string())
+    pub fn salvage(&self, transaction: &TransactionId) -> PathBuf {
+        self.salvages().join(transaction.to_string())
     }
 
-    /// Returns the directory of all work that is kept.
-    pub fn all_kept(&self) -> PathBuf {
-        self.directory.join("kept")
+    /// Returns the directory of all that is salvaged from runs.
+    pub fn salvages(&self) -> PathBuf {
+        self.directory.join("salvage")
     }
 
     /// Returns the directory of pooled working copies.
@@ -306,6 +307,11 @@ impl Layout {
     /// Returns the file that names the boot in which recovery last looked at everything.
     pub fn boot(&self) -> PathBuf {
         self.directory.join("boot")
+    }
+
+    /// Returns the file whose time says when something was last tidied up, and whose lock whoever does it holds.
+    pub fn cleaned(&self) -> PathBuf {
+        self.directory.join("cleaned")
     }
 
     /// Returns the epoch.

@@ -59,7 +59,7 @@ pub(crate) enum Expected {
 
 impl Bench {
     pub(crate) fn new(situation: Situation) -> Self {
-        let sandbox = (situation.prepare)();
+        let sandbox = situation.repository();
         let backup = Backup::of(&sandbox);
         let old = State::of(&sandbox, situation.at);
         backup.restore(&sandbox);

@@ -2,6 +2,12 @@
 
 use std::fmt::Write as _;
 
+use std::sync::Arc;
+
+use mirror::host::System;
+use mirror::model::EventKind;
+use mirror::store::{NewEvent, Place, Store};
+
 use crate::support::{Awkward, Sandbox};
 
 /// A repository that is prepared for a command. Preparing twice gives the same, apart from uuids, inodes and times.
@@ -129,6 +135,17 @@ pub(crate) const ALL: &[Situation] = &[
     in_steps("hook install", beside_hooks, &["hook", "install"]),
     in_steps("hook uninstall", hooked, &["hook", "uninstall"]),
     in_steps("cleanup", with_remains, &["cleanup", "--force"]),
+    in_steps("cleanup with packing", with_old_files, &["cleanup"]),
+    in_steps(
+        "cleanup of what was packed",
+        with_packed_files,
+        &["cleanup", "--older-than", "1h"],
+    ),
+    in_steps(
+        "unlock that tidies up",
+        with_cleanup_due,
+        &["unlock", "-t", "next", "other"],
+    ),
     in_steps("doctor", with_remains, &["doctor", "--repair"]),
 ];
 
@@ -165,6 +182,16 @@ const fn in_steps(
 }
 
 impl Situation {
+    /// Makes the repository, in a home where nothing is tidied up by the way.
+    pub(crate) fn repository(&self) -> Sandbox {
+        let sandbox = (self.prepare)();
+        let place = sandbox.home().join(".config/mirror");
+        std::fs::create_dir_all(&place).unwrap();
+        let never = "resource_manager: {cleanup_interval: 4294967295}\n";
+        std::fs::write(place.join("config.yaml"), never).unwrap();
+        sandbox
+    }
+
     /// Returns the situation of this name.
     pub(crate) fn named(name: &str) -> Self {
         let found = ALL.iter().find(|situation| situation.name == name);
@@ -431,6 +458,41 @@ fn beside_hooks() -> Sandbox {
 fn hooked() -> Sandbox {
     let sandbox = beside_hooks();
     sandbox.mirror(["hook", "install"]).succeeded();
+    sandbox
+}
+
+/// What a commit displaced two hours ago, and a history that is long enough to be packed.
+fn with_old_files() -> Sandbox {
+    let sandbox = committed();
+    let place = Place {
+        registry: sandbox.path(".mirror/registry.db"),
+        door: sandbox.path(".mirror/door.lock"),
+        wake: sandbox.path(".mirror/wake"),
+    };
+    let mut store = Store::open(&place, Arc::new(System::new().unwrap())).unwrap();
+    for _ in 0..3200 {
+        store.record(&NewEvent::of(EventKind::ResourceRenewed)).unwrap();
+    }
+    sandbox.shell("touch -d '2 hours ago' .mirror/transactions/*");
+    sandbox
+}
+
+fn with_packed_files() -> Sandbox {
+    let sandbox = with_old_files();
+    sandbox.mirror(["cleanup"]).succeeded();
+    assert!(sandbox.shell("ls .mirror/kept").lines().count() == 1);
+    sandbox
+}
+
+/// Commands of the campaign tidy up only where that is what is looked at: when it is due depends on how long an experiment
+/// takes.
+fn with_cleanup_due() -> Sandbox {
+    let sandbox = with_old_files();
+    sandbox
+        .mirror(["begin", "-t", "next", "-w", "other", "-w", "work/"])
+        .succeeded();
+    sandbox.write(".mirror/config.yaml", "resource_manager: {cleanup_interval: 1}\n");
+    sandbox.shell("touch -d yesterday .mirror/cleaned");
     sandbox
 }
 

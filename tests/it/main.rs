@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod cleanup;
 mod cli;
 mod commit;
 mod declared;

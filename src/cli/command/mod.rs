@@ -66,6 +66,24 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Tells whether the command may tidy up a little after it has answered: those that change something themselves, and for
+    /// which nobody waits who has more to do, as git waits for its hooks.
+    pub(crate) fn tidies_up(&self) -> bool {
+        matches!(
+            self,
+            Self::Begin(_)
+                | Self::Lock(_)
+                | Self::Unlock(_)
+                | Self::Renew(_)
+                | Self::Stage(_)
+                | Self::Unstage(_)
+                | Self::Commit(_)
+                | Self::Rollback(_)
+                | Self::Undo(_)
+                | Self::Recover(_)
+        )
+    }
+
     /// Runs the command.
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         match self {

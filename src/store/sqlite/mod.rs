@@ -6,6 +6,7 @@
 //! is durable with it.
 
 mod columns;
+mod history;
 mod open;
 mod overlap;
 mod rows;
@@ -21,6 +22,7 @@ use crate::disk::lock::Door;
 use crate::model::{Event, Now, TransactionId};
 use crate::store::Place;
 use crate::store::backend::Parts;
+use crate::store::data::Upkeep;
 use crate::store::error::StoreError;
 use crate::store::local::{Act, Engine, Local, WriteError, rebooted};
 use crate::store::rows::Durability;
@@ -171,16 +173,24 @@ impl Engine for Sqlite {
     }
 
     fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>> {
-        tables::events(&self.connection, after, limit)
+        history::events(&self.connection, after, limit)
     }
 
     fn last_event(&mut self) -> Result<u64> {
-        tables::last_event(&self.connection)
+        history::last_event(&self.connection)
     }
 
-    fn trim_events(&mut self, before_ms: i64) -> Result<usize> {
+    fn upkeep(&mut self, what: &Upkeep) -> Result<usize> {
+        let prepared = match what {
+            Upkeep::Pack => history::prepare(&self.connection)?,
+            _ => None,
+        };
         let _inside = self.door.enter()?;
-        tables::trim_events(&self.connection, before_ms)
+        history::upkeep(&self.connection, what, prepared.as_ref())
+    }
+
+    fn history_bytes(&mut self) -> Result<u64> {
+        history::bytes(&self.connection)
     }
 
     fn identity(&mut self) -> Result<String> {

@@ -29,6 +29,7 @@ const STATEMENTS_MAX: usize = 128;
 const MIGRATIONS: &[M<'_>] = &[
     M::up(include_str!("001_registry.sql")),
     M::up(include_str!("002_shares.sql")),
+    M::up(include_str!("003_history.sql")),
 ];
 
 /// The format of a registry that this version writes: the number of migrations.

@@ -75,7 +75,7 @@ impl Recording {
     pub(crate) fn make(situation: Situation, file_system: FileSystem) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let at = |name: &str| scratch.path().join(name);
-        let prepared = (situation.prepare)();
+        let prepared = situation.repository();
         file_system.make(&at("base"));
         {
             let mounted = Mounted::mount(&at("base"), &at("mounted"));

@@ -20,12 +20,16 @@ fn there_may_be_nothing_to_remove() {
             "dry_run": false,
             "reaped": [],
             "transactions": [],
+            "kept": [],
+            "dropped": [],
+            "quarantines": [],
             "branches": [],
             "kept_branches": [],
             "sockets": 0,
             "worktrees": [],
             "kept_work": 0,
             "events": 0,
+            "packed_events": 0,
             "quarantined": [],
         })
     );

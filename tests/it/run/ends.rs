@@ -143,7 +143,7 @@ fn a_change_outside_the_lock_set_is_refused_by_name_and_kept_aside() {
     assert!(ran.stderr().contains("src/b.js"), "{}", ran.stderr());
     assert!(ran.stderr().contains("--grow"), "{}", ran.stderr());
     assert_eq!(sandbox.read("src/a.js"), "var a;\n");
-    let kept = sandbox.shell("cat .mirror/kept/*/src/[ab].js");
+    let kept = sandbox.shell("cat .mirror/salvage/*/src/[ab].js");
     assert_eq!(kept, "x\ny\n");
     assert_clean(&sandbox);
 

@@ -36,7 +36,7 @@ fn what_was_there_is_put_back_when_it_fails() {
     assert_eq!(sandbox.read("src/untracked"), "mine\n");
     assert_eq!(sandbox.read("src/c.js"), "edited\n");
     assert!(!sandbox.exists("src/new/n"));
-    assert_eq!(sandbox.shell("cat .mirror/kept/*/src/new/n"), "n\n");
+    assert_eq!(sandbox.shell("cat .mirror/salvage/*/src/new/n"), "n\n");
     assert_clean(&sandbox);
 }
 
