@@ -42,6 +42,12 @@ pub fn unique_id() -> Uuid {
     Uuid::now_v7()
 }
 
+/// Makes a span a quarter longer or shorter at most, so that those who began to wait at once do not end at once.
+pub fn jittered(span: Duration) -> Duration {
+    let dice = u32::from(Uuid::new_v4().as_bytes()[0]);
+    span * 3 / 4 + span * dice / 510
+}
+
 /// Measures how long this process has waited for something. Says nothing about the time of day.
 #[derive(Debug, Clone, Copy)]
 pub struct Stopwatch(Instant);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::config::Branch;
 use crate::config::HookMode;
 use crate::config::kind::{
-    Copies, Days, Flag, Kind, Mebibytes, Names, OneOf, Patterns, Seconds, StoreUrl, Text, Whole,
+    Copies, Days, Flag, Kind, Mebibytes, Names, OneOf, Patterns, Seconds, StoreUrl, Text, Times, Whole,
 };
 use crate::config::resolved::Resolved;
 
@@ -67,6 +67,8 @@ keys! {
     max_hold_ms: Seconds = "resource_manager.max_hold", 43200;
     /// Seconds between two times that some command tidies up a little, after it has answered.
     cleanup_interval_ms: Seconds = "resource_manager.cleanup_interval", 60;
+    /// How often something passing that is in the way of a commit is tried again: a git command at work, a target that moved.
+    max_retries: Whole<0, Times> = "resource_manager.max_retries", 3;
     /// Whether a lock on a directory covers everything below it, or only its direct children.
     recursive_default: Flag = "resource_manager.strategies.directories.recursive_default", true;
     /// What patterns never expand to, in the form of `.gitignore`.

@@ -60,6 +60,14 @@ impl Unit for Copies {
     const NAME: &'static str = "working copies";
 }
 
+/// Times.
+#[derive(Debug)]
+pub struct Times;
+
+impl Unit for Times {
+    const NAME: &'static str = "times";
+}
+
 /// Mebibytes.
 #[derive(Debug)]
 pub struct Mebibytes;

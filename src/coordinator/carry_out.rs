@@ -3,6 +3,7 @@
 //! The process that decided runs it at once; recovery runs the same lines after a crash. Every step asks whether it is
 //! already done and may run any number of times.
 
+use crate::coordinator::git_lock::BUSY_WAIT_MAX;
 use crate::coordinator::{Coordinator, Error, git_lock, task_branch};
 use crate::disk::contained::Root;
 use crate::disk::{self, fault, sync};
@@ -73,7 +74,7 @@ fn move_reference(git: &Git, reference: &RefUpdate, directory: &TransactionDirec
     }
     fault::check("carry-out.ref-lock").map_err(disk::injected)?;
     // Power loss may have undone the link that was made before the decision.
-    git_lock::take(&directory.ref_lock(), reference.lock, &file.lock)?;
+    git_lock::take(&directory.ref_lock(), reference.lock, &file.lock, BUSY_WAIT_MAX)?;
     git.append_reflog(&reference.name, reference.old, reference.new, &reference.message)?;
     fault::check("carry-out.ref").map_err(disk::injected)?;
     disk::rename(&file.lock, &file.loose)?;
@@ -99,7 +100,12 @@ fn write_index(git: &Git, manifest: &Manifest, directory: &TransactionDirectory)
     let Some(index) = manifest.index.as_ref().filter(|index| index.rewrite) else {
         return Ok(());
     };
-    git_lock::take(&directory.index_lock(), index.lock, &git.index_lock_path())?;
+    git_lock::take(
+        &directory.index_lock(),
+        index.lock,
+        &git.index_lock_path(),
+        BUSY_WAIT_MAX,
+    )?;
     let updates = manifest
         .operations
         .iter()

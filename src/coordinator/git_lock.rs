@@ -8,16 +8,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::coordinator::Error;
+use crate::coordinator::backoff::Backoff;
 use crate::disk::{self, contained};
-use crate::host::Stopwatch;
 use crate::workspace::manifest::Inode;
 
-/// How long to wait for a git command of the user to finish.
-const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
-
-/// The first pause between two attempts; each is twice as long as the one before, up to the last.
-const PAUSE_FIRST: Duration = Duration::from_millis(2);
-const PAUSE_MAX: Duration = Duration::from_millis(100);
+/// How long to wait for a git command of the user to finish, with every try together.
+pub(super) const BUSY_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Makes a file of ours that is to become a lock of git, and answers its identity. Not synced.
 pub(super) fn new_file(path: &Path, content: &[u8]) -> Result<Inode, Error> {
@@ -32,10 +28,9 @@ pub(super) fn new_file(path: &Path, content: &[u8]) -> Result<Inode, Error> {
     Ok(Inode::of(&stat))
 }
 
-/// Takes the lock file `lock` by linking `ours` to it. Waits up to five seconds for another git process to let go.
-pub(super) fn take(ours: &Path, inode: Inode, lock: &Path) -> Result<(), Error> {
-    let waited = Stopwatch::start();
-    let mut pause = PAUSE_FIRST;
+/// Takes the lock file `lock` by linking `ours` to it. Waits for another git process to let go, no longer than `wait`.
+pub(super) fn take(ours: &Path, inode: Inode, lock: &Path, wait: Duration) -> Result<(), Error> {
+    let mut goes_on = Backoff::until(wait);
     loop {
         match disk::hard_link(ours, lock) {
             Ok(()) => return Ok(()),
@@ -45,13 +40,11 @@ pub(super) fn take(ours: &Path, inode: Inode, lock: &Path) -> Result<(), Error> 
         if is_ours(ours, inode, lock)? {
             return Ok(());
         }
-        if waited.elapsed() >= BUSY_WAIT_MAX {
+        if !goes_on() {
             return Err(Error::GitBusy {
                 path: lock.to_owned(),
             });
         }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 

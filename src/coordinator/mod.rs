@@ -5,6 +5,7 @@
 //! [`Coordinator`], and opening recovers.
 
 mod abandon;
+mod backoff;
 mod begin;
 mod carry_out;
 mod check;

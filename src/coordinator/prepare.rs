@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::coordinator::backoff::Backoff;
 use crate::coordinator::commit::CommitRequest;
 use crate::coordinator::plan::{Landing, Order, Plan, plan};
 use crate::coordinator::validate::validate;
@@ -23,14 +24,17 @@ use crate::workspace::barrier::Barrier;
 use crate::workspace::manifest::{IndexUpdate, Inode, Manifest, Operation, Place, RefUpdate};
 use crate::workspace::present::{self, Present};
 
-/// How often a plan is made anew because the target moved, before it is made under the commit lock.
-const LOST_ROUNDS_MAX: usize = 3;
-
-/// How often it is made anew in all. Under the commit lock only git itself still moves the target.
+/// How often a plan is made anew in all. Under the commit lock only git itself still moves the target.
 const ROUNDS_MAX: usize = 16;
 
-/// How long to wait for a git command that is between its two steps, each time.
+/// How long to wait at first for a git command that is between its two steps, or that holds one of git's locks.
 const PASSING_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long to wait at first when somebody has moved the target, so that they get out of the way.
+const MOVED_PAUSE: Duration = Duration::from_millis(2);
+
+/// Among how many tries the wait for a lock of git is divided, at most: each of them has to be worth it.
+const RETRIES_SHARING: u32 = 9;
 
 /// A commit that only needs its decision: durable, locked, verified, invisible.
 #[must_use = "a prepared commit is decided or abandoned"]
@@ -61,12 +65,16 @@ pub(super) fn prepare(
     leased: Option<&Leased>,
     observer: &mut dyn Observer,
 ) -> Result<Preparation, Error> {
+    let retries = coordinator.config.max_retries;
+    let mut moved = Backoff::new(retries, MOVED_PAUSE);
+    let mut busy = Backoff::new(retries, PASSING_PAUSE);
+    let mut passing = Passing::new(retries);
     for round in 0.. {
         // Under the lock nobody of ours moves the target any more, and git's lock on the ref settles the rest.
-        let early_lock = if round < LOST_ROUNDS_MAX {
-            None
-        } else {
+        let early_lock = if moved.is_spent() {
             Some(coordinator.lock_commits()?)
+        } else {
+            None
         };
         let order = Order::read(coordinator, task, request.message.clone())?;
         let transaction = order.transaction.clone();
@@ -74,9 +82,8 @@ pub(super) fn prepare(
         let planned = plan(coordinator, order);
         if matches!(planned, Err(Error::InTheWay { .. }))
             && round < ROUNDS_MAX
-            && moment.is_passing(coordinator)?
+            && passing.waits(coordinator, &moment)?
         {
-            std::thread::sleep(PASSING_PAUSE);
             continue;
         }
         if let Err(Error::MergeConflict { work: Some(work), .. }) = &planned {
@@ -101,8 +108,13 @@ pub(super) fn prepare(
         match attempt(coordinator, planned, commit_lock) {
             Err(Error::TargetMoved { .. }) if round < ROUNDS_MAX => {
                 observer.notice("The target moved; planning the commit again.");
+                moved.again();
             }
-            Err(Error::InTheWay { .. }) if round < ROUNDS_MAX && moment.is_passing(coordinator)? => {}
+            Err(Error::InTheWay { .. }) if round < ROUNDS_MAX && passing.waits(coordinator, &moment)? => {}
+            // Nothing of ours is held meanwhile, so that others can commit.
+            Err(Error::GitBusy { .. }) if round < ROUNDS_MAX && busy.again() => {
+                observer.notice("Another git process is at work; trying the commit again.");
+            }
             settled => return settled.map(|prepared| Preparation::Prepared(Box::new(prepared))),
         }
     }
@@ -133,11 +145,30 @@ impl Moment {
             locked: contained::stat(&git.index_lock_path())?.is_some(),
         })
     }
+}
 
-    /// Tells whether git has gone on since, or is about to.
-    fn is_passing(&self, coordinator: &Coordinator) -> Result<bool, Error> {
-        let now = Self::of(coordinator)?;
-        Ok(now.locked || now != *self)
+/// Waits for git to go on.
+struct Passing {
+    retries: u32,
+    backoff: Backoff,
+}
+
+impl Passing {
+    fn new(retries: u32) -> Self {
+        let backoff = Backoff::new(retries, PASSING_PAUSE);
+        Self { retries, backoff }
+    }
+
+    /// Waits if git has gone on since `moment`, or is about to, and answers whether it was worth it.
+    fn waits(&mut self, coordinator: &Coordinator, moment: &Moment) -> Result<bool, Error> {
+        let now = Moment::of(coordinator)?;
+        if now.head != moment.head || now.index != moment.index {
+            // It is another command by now that is in the way.
+            *self = Self::new(self.retries.max(1));
+        } else if !now.locked {
+            return Ok(now != *moment);
+        }
+        Ok(self.backoff.again())
     }
 }
 
@@ -291,9 +322,10 @@ fn lock_and_look(
     manifest: &Manifest,
     directory: &TransactionDirectory,
 ) -> Result<(), Error> {
+    let wait = git_lock::BUSY_WAIT_MAX / (coordinator.config.max_retries.min(RETRIES_SHARING) + 1);
     if let (Some(index), Some(git)) = (&manifest.index, &coordinator.git) {
         fault::check("prepare.index-lock").map_err(disk::injected)?;
-        git_lock::take(&directory.index_lock(), index.lock, &git.index_lock_path())?;
+        git_lock::take(&directory.index_lock(), index.lock, &git.index_lock_path(), wait)?;
         if index.rewrite {
             let recorded: Vec<_> = plan.operations.iter().map(|operation| operation.before).collect();
             let paths = plan.operations.iter().map(|operation| &operation.path);
@@ -311,6 +343,7 @@ fn lock_and_look(
             &directory.ref_lock(),
             reference.lock,
             &git.ref_file(&reference.name)?.lock,
+            wait,
         )?;
         // Only now can nobody move it any more.
         refuse_moved_target(coordinator, &plan.landing)?;

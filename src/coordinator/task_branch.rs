@@ -74,7 +74,7 @@ fn move_to(
     let draft = directory.branch();
     let inode = write_draft(&draft, work)?;
     let file = git.ref_file(branch)?;
-    git_lock::take(&draft, inode, &file.lock)?;
+    git_lock::take(&draft, inode, &file.lock, git_lock::BUSY_WAIT_MAX)?;
     fault::point("branch.locked");
     disk::rename(&file.lock, &file.loose)?;
     for path in git.durable_paths(branch) {

@@ -321,3 +321,39 @@ fn what_the_user_stages_between_a_crash_and_recovery_stays_staged() {
     assert_eq!(sandbox.git(["show", ":b"]), "agent's b");
     assert_kept(&sandbox, "by an editor\n", &recovered);
 }
+
+#[test]
+fn a_commit_is_tried_again_when_git_lets_go_and_holds_nobody_up_meanwhile() {
+    let sandbox = staged();
+    sandbox
+        .mirror(["begin", "-t", "other", "-w", "elsewhere", "--into", "side"])
+        .exited(2);
+    sandbox.git(["branch", "side"]);
+    sandbox
+        .mirror(["begin", "-t", "other", "-w", "elsewhere", "--into", "side"])
+        .succeeded();
+    let stage = sandbox
+        .mirror_program()
+        .args(["stage", "-t", "other", "elsewhere"]);
+    stage.input("by the other\n").run().succeeded();
+    fs::write(sandbox.path(".git/index.lock"), "").unwrap();
+    let running = sandbox.mirror_program().args(COMMIT).start();
+    running.until_stderr("trying the commit again");
+    // This one needs no index, and the commit lock is free while the first one pauses or plans.
+    sandbox
+        .mirror(["commit", "-t", "other", "-m", "by the other"])
+        .succeeded();
+    fs::remove_file(sandbox.path(".git/index.lock")).unwrap();
+    running.finish().succeeded();
+    assert_eq!(sandbox.read("a"), "agent's a\n");
+}
+
+#[test]
+fn without_retries_the_first_refusal_is_the_last() {
+    let sandbox = staged();
+    sandbox.write(".mirror/config.yaml", "resource_manager: {max_retries: 0}\n");
+    fs::write(sandbox.path(".git/index.lock"), "").unwrap();
+    let refused = sandbox.mirror(COMMIT).exited(1);
+    assert!(!refused.stderr().contains("trying the commit again"), "{refused}");
+    assert!(refused.stderr().contains("index.lock"), "{refused}");
+}

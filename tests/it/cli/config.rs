@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use crate::cli::{assert_left, initialised};
 use crate::support::Sandbox;
 
-const GOOD: [&str; 5] = [
+const GOOD: [&str; 6] = [
     "",
     "git:\n",
+    "resource_manager: {max_retries: 0, cleanup_interval: 5, performance: {compression: false}}\n",
     "git: {target: null, branch: dirty}\nhooks: {mode: warn}\n",
     "resource_manager: {lock_timeout: 60, strategies: {directories: {ignore_patterns: []}}}\n",
     "store: {url: sqlite}\nhistory: {keep_days: 0}\n",
