@@ -47,6 +47,42 @@ impl Choice for Branch {
     const ALL: &'static [Self] = &[Self::Never, Self::Dirty, Self::Always];
 }
 
+/// When a task locks the files that it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// Before it changes them.
+    Pessimistic,
+    /// When it commits, for as long as that takes.
+    Optimistic,
+}
+
+impl Choice for Strategy {
+    const ALL: &'static [Self] = &[Self::Pessimistic, Self::Optimistic];
+}
+
+impl Strategy {
+    /// Returns the word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pessimistic => "pessimistic",
+            Self::Optimistic => "optimistic",
+        }
+    }
+}
+
+/// What one lock on a file covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Granularity {
+    /// All of it. Two tasks that change one file follow one another, or merge.
+    File,
+}
+
+impl Choice for Granularity {
+    const ALL: &'static [Self] = &[Self::File];
+}
+
 /// What a git hook does when a check fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]

@@ -5,12 +5,11 @@
 
 use serde_json::{Value, json};
 
-use crate::config::Branch;
-use crate::config::HookMode;
 use crate::config::kind::{
     Copies, Days, Flag, Kind, Mebibytes, Names, OneOf, Patterns, Seconds, StoreUrl, Text, Times, Whole,
 };
 use crate::config::resolved::Resolved;
+use crate::config::{Branch, Granularity, HookMode, Strategy};
 
 /// A key.
 #[derive(Debug)]
@@ -69,6 +68,10 @@ keys! {
     cleanup_interval_ms: Seconds = "resource_manager.cleanup_interval", 60;
     /// How often something passing that is in the way of a commit is tried again: a git command at work, a target that moved.
     max_retries: Whole<0, Times> = "resource_manager.max_retries", 3;
+    /// Whether a task locks files before it changes them, or only when it commits.
+    strategy: OneOf<Strategy> = "resource_manager.strategies.files.mode", "pessimistic";
+    /// What one lock on a file covers.
+    granularity: OneOf<Granularity> = "resource_manager.strategies.files.granularity", "file";
     /// Whether a lock on a directory covers everything below it, or only its direct children.
     recursive_default: Flag = "resource_manager.strategies.directories.recursive_default", true;
     /// What patterns never expand to, in the form of `.gitignore`.

@@ -4,9 +4,11 @@ use std::ffi::OsString;
 
 use serde_json::{Map, Value};
 
-use crate::config;
+use crate::config::{self, Strategy};
 use crate::coordinator::start_commit::start_commit;
-use crate::coordinator::{Coordinator, Error, Observer, Wanted, WantedKind, resolve, settle, task_branch};
+use crate::coordinator::{
+    Coordinator, Error, Observer, Wanted, WantedKind, optimistic, resolve, settle, task_branch,
+};
 use crate::disk;
 use crate::git::{Git, Head};
 use crate::host::unique_id;
@@ -34,6 +36,8 @@ pub struct BeginRequest {
     pub branch: BranchChoice,
     /// The branch to land on; `None` takes the configured one, or the checked-out one.
     pub into: Option<String>,
+    /// When its files are locked; `None` is as the configuration says.
+    pub strategy: Option<Strategy>,
 }
 
 impl BeginRequest {
@@ -54,6 +58,7 @@ impl BeginRequest {
             metadata: Map::new(),
             branch: BranchChoice::Configured,
             into: None,
+            strategy: None,
         }
     }
 }
@@ -130,19 +135,29 @@ impl Coordinator {
         observer: &mut dyn Observer,
     ) -> Result<Begun, Error> {
         let owner = self.host.owner(request.pid)?;
+        let is_optimistic = request.strategy.unwrap_or(self.config.strategy) == Strategy::Optimistic;
+        let mut metadata = request.metadata.clone();
+        if is_optimistic {
+            optimistic::mark(&mut metadata);
+        }
         let task = NewTask {
             id: request.task.clone(),
             owner,
             ttl_ms: request.ttl_ms.unwrap_or(self.config.lock_timeout_ms),
             max_hold_ms: self.config.max_hold_ms,
             reason: request.reason.clone(),
-            metadata: request.metadata.clone(),
+            metadata,
         };
         // Refused before anything is locked: a branch that cannot be.
         self.branch(request, &id, locks)?;
+        let wants = if is_optimistic {
+            optimistic::without_files(locks)
+        } else {
+            locks.clone()
+        };
         let asked = match start {
-            Start::Ground => locks.clone(),
-            Start::Copy { .. } => self.with_worktree(locks),
+            Start::Ground => wants,
+            Start::Copy { .. } => self.with_worktree(&wants),
         };
         let grant = self.acquire(&Asker::New(task), &asked, request.wait, observer)?;
         // Its locks may come from a run that was killed a moment ago, and has not been cleared up after.
@@ -243,7 +258,13 @@ impl Coordinator {
         id: &TransactionId,
         locks: &LockSet,
     ) -> Result<Option<Branch>, Error> {
+        let is_optimistic = request.strategy.unwrap_or(self.config.strategy) == Strategy::Optimistic;
         let choice = match (request.branch, self.config.branch) {
+            // What others commit meanwhile can only be merged with what git knows the base of.
+            (BranchChoice::Configured, _) if is_optimistic => match &self.git {
+                Some(git) if optimistic::can_branch(git)? => BranchChoice::Always,
+                _ => BranchChoice::Never,
+            },
             (BranchChoice::Configured, config::Branch::Never) => BranchChoice::Never,
             (BranchChoice::Configured, config::Branch::Always) => BranchChoice::Always,
             (BranchChoice::Configured, config::Branch::Dirty) => BranchChoice::Dirty,

@@ -4,10 +4,12 @@
 //! leaves OLD, the staged changes and the locks. After it there is only forward: a failure answers `pending`, keeps
 //! the locks, and the next command of anybody completes it.
 
+use std::time::Duration;
+
 use crate::coordinator::carry_out::carry_out;
 use crate::coordinator::prepare::{Preparation, Prepared, prepare};
 use crate::coordinator::worktrees::Leased;
-use crate::coordinator::{Coordinator, Error, MergeKind, Observer, abandon, settle};
+use crate::coordinator::{Coordinator, Error, MergeKind, Observer, abandon, optimistic, settle};
 use crate::disk::fault;
 use crate::disk::lock::FileLock;
 use crate::model::{Change, ObjectId, RepoPath, TaskId, Token, TransactionId};
@@ -23,6 +25,8 @@ pub struct CommitRequest {
     pub message: Option<String>,
     /// A shell command that must succeed on a copy of the exact result.
     pub validate: Option<String>,
+    /// How long an optimistic task waits for those who hold what it has staged; `None` is half a minute.
+    pub wait: Option<Duration>,
 }
 
 impl CommitRequest {
@@ -31,6 +35,7 @@ impl CommitRequest {
         Self {
             message: Some(message.into()),
             validate: None,
+            wait: None,
         }
     }
 }
@@ -110,14 +115,36 @@ impl Coordinator {
             return Err(Error::Usage("The message is empty".to_owned()));
         }
         let transaction = self.open_transaction(task)?;
-        self.require_lease(task)?;
+        let row = self.require_lease(task)?;
         // Nobody stages into, drops or commits the same transaction meanwhile.
         let _own = self.hold(&transaction.id)?;
+        let taken = if optimistic::is_optimistic(&row) {
+            self.lock_staged(task, &transaction, request.wait, observer)?
+        } else {
+            Vec::new()
+        };
+        fault::point("commit.locked");
+        let outcome = self.commit_locked(&transaction, request, leased, observer);
+        if let Err(error) = &outcome {
+            self.let_go(task, taken, error);
+        }
+        outcome
+    }
+
+    /// Commits under the locks of the task. What is to be validated waits for its turn.
+    fn commit_locked(
+        &mut self,
+        transaction: &Transaction,
+        request: &CommitRequest,
+        leased: Option<&Leased>,
+        observer: &mut dyn Observer,
+    ) -> Result<Receipt, Error> {
+        let task = &transaction.task;
         if request.validate.is_none() {
             return self.land(task, request, leased, observer);
         }
         let _heartbeat = self.keep_alive(task, leased.is_some())?;
-        let turn = self.take_turn(&transaction, observer)?;
+        let turn = self.take_turn(transaction, observer)?;
         let landed = self.land(task, request, leased, observer);
         if let (Err(_), Some(turn)) = (&landed, turn) {
             self.give_turn_back(task, turn);

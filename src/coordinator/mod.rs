@@ -32,6 +32,7 @@ mod look;
 mod merge;
 mod observer;
 mod open;
+mod optimistic;
 mod origin;
 mod plan;
 mod prepare;

@@ -194,6 +194,7 @@ fn undo(
     }
     abandon::remove_files(directory)?;
     fault::point("recover.removed");
+    coordinator.let_go_of_dead(transaction)?;
     if transaction.state != TransactionState::Open {
         coordinator.store.reopen(&transaction.id)?;
     }

@@ -9,6 +9,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use crate::config::Strategy;
 use crate::coordinator::begin::Start;
 use crate::coordinator::heartbeat::{Heartbeat, Leash};
 use crate::coordinator::running::Mark;
@@ -121,6 +122,8 @@ impl Coordinator {
         let mark = self.mark_run(id)?;
         let asked = BeginRequest {
             pid: Some(std::process::id()),
+            // What a command changes is known when it has ended: only locks tell which part of it is its own.
+            strategy: Some(Strategy::Pessimistic),
             ..request.begin.clone()
         };
         let start = match request.place {

@@ -14,7 +14,7 @@ use crate::coordinator::draft::{Draft, Edit};
 use crate::coordinator::ground::Ground;
 use crate::coordinator::origin::Origin;
 use crate::coordinator::stage_step::{Step, perform, prepare};
-use crate::coordinator::{Coordinator, Error, Observer, resolve};
+use crate::coordinator::{Coordinator, Error, Observer, optimistic, resolve};
 use crate::disk::lock::{FileLock, available_space};
 use crate::disk::{self, fault};
 use crate::model::{Change, Lock, LockSet, Mode, RepoPath, Resource, TaskId, TransactionId};
@@ -203,14 +203,13 @@ impl Coordinator {
         Ok(grant.granted)
     }
 
-    /// Renews the lease and returns the paths that the task's write locks do not cover.
+    /// Renews the lease and returns the paths that the task's write locks do not cover, if it needs any.
     fn unlocked(&mut self, task: &TaskId, steps: &[Step]) -> Result<Vec<RepoPath>, Error> {
-        let held: LockSet = self
-            .require_lease(task)?
-            .locks
-            .into_iter()
-            .map(|held| held.lock)
-            .collect();
+        let task = self.require_lease(task)?;
+        if optimistic::is_optimistic(&task) {
+            return Ok(Vec::new());
+        }
+        let held: LockSet = task.locks.into_iter().map(|held| held.lock).collect();
         let fold = resolve::folds(self);
         let is_held = |path: &RepoPath| held.covers_write(&if fold { path.folded() } else { path.clone() });
         let paths: BTreeSet<RepoPath> = steps.iter().flat_map(Step::paths).collect();

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::config::Strategy;
 use crate::coordinator::ground::Ground;
 use crate::coordinator::reversal::Reversal;
 use crate::coordinator::undo_error::UndoError;
@@ -185,6 +186,7 @@ impl Coordinator {
             reason: Some(format!("undo of {}", transaction.id)),
             metadata: Map::from_iter([(UNDOES.to_owned(), undoes)]),
             branch: BranchChoice::Never,
+            strategy: Some(Strategy::Pessimistic),
             into: target,
             ..BeginRequest::writing(if is_free { request.task.clone() } else { made_up() }, [""; 0])
         };

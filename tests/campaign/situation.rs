@@ -82,6 +82,12 @@ pub(crate) const ALL: &[Situation] = &[
         ],
     ),
     whole("rollback", staged_on_branch, &["rollback", "-t", "agent"]),
+    in_steps("optimistic commit", staged_optimistically, COMMIT),
+    in_steps(
+        "optimistic commit that is merged by content",
+        staged_optimistically_into_same_file,
+        COMMIT,
+    ),
     in_steps("undo of a recorded commit", committed_with_message, UNDO),
     in_steps("undo of a commit that git did not record", committed, UNDO),
     in_steps("undo of a merged branch", merged, UNDO),
@@ -400,6 +406,24 @@ fn stage_converted(sandbox: &Sandbox) {
     stage(sandbox, "name.ident", "$Id$\nmore\n");
     stage(sandbox, "voice.shout", "louder\n");
     stage(sandbox, "wide.utf16", "b\0\n\0");
+}
+
+fn staged_optimistically() -> Sandbox {
+    let sandbox = repository();
+    begin(&sandbox, &["--optimistic", "--branch=never"]);
+    stage_every_kind(&sandbox);
+    sandbox
+}
+
+fn staged_optimistically_into_same_file() -> Sandbox {
+    let lines = |first: &str, last: &str| format!("{first}\n2\n3\n4\n5\n6\n7\n8\n{last}\n");
+    let sandbox = Sandbox::with_files(&[("work/modified", &lines("1", "9")), ("other", "untouched\n")]);
+    sandbox.mirror(["init"]).succeeded();
+    begin(&sandbox, &["--optimistic"]);
+    stage(&sandbox, "work/modified", &lines("one", "9"));
+    sandbox.write("work/modified", lines("1", "nine"));
+    sandbox.commit_all("the target moves");
+    sandbox
 }
 
 fn committed() -> Sandbox {

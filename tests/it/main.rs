@@ -17,6 +17,7 @@ mod demo;
 mod foreign;
 mod git;
 mod hooks;
+mod optimistic;
 mod readme;
 mod run;
 mod sandbox;

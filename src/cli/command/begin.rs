@@ -4,6 +4,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use mirror::config::Strategy;
 use mirror::coordinator::{BeginRequest, BranchChoice};
 use mirror::model::TaskId;
 use serde_json::Value;
@@ -21,6 +22,7 @@ Examples:
   mirror begin -t agent-1 -w src/parser.rs -w src/ast/ -r docs/ --wait 30s
   mirror begin -t agent-2 -w 'src/**/*.js' --reason 'move to modules'
   mirror begin -t agent-3 -s database --pid $PPID
+  mirror begin -t agent-4 --optimistic         locks are taken by the commit alone
   export MIRROR_TASK=$(mirror begin -q -w src/ui/)";
 
 /// Open a task and take its locks: all of them, or none
@@ -59,6 +61,23 @@ pub(crate) struct Begin {
     /// Merge into this branch instead of the one that is checked out (implies --branch)
     #[arg(long, value_name = "BRANCH")]
     into: Option<String>,
+
+    /// Lock no file before the commit, which then locks what is staged; short for --strategy optimistic
+    #[arg(long, conflicts_with = "strategy")]
+    optimistic: bool,
+
+    /// When files are locked; the configuration says so otherwise
+    #[arg(long, value_name = "STRATEGY")]
+    strategy: Option<StrategyName>,
+}
+
+/// When files are locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StrategyName {
+    /// Before they are changed
+    Pessimistic,
+    /// When they are committed. What others have changed meanwhile is merged, or refused by name
+    Optimistic,
 }
 
 /// When a task works on a branch of its own.
@@ -88,6 +107,10 @@ impl Begin {
         let made_up = given.is_none();
         let mut coordinator = context.coordinator()?;
         let branch = self.branch.map_or(BranchChoice::Configured, Into::into);
+        let named = self.strategy.map(|name| match name {
+            StrategyName::Pessimistic => Strategy::Pessimistic,
+            StrategyName::Optimistic => Strategy::Optimistic,
+        });
         let request = BeginRequest {
             task: given.unwrap_or_else(make_up_a_name),
             wants: self.locks.wants(),
@@ -102,6 +125,7 @@ impl Begin {
                 .collect(),
             branch,
             into: self.into,
+            strategy: self.optimistic.then_some(Strategy::Optimistic).or(named),
         };
         let begun = coordinator.begin(&request, &mut Narrator::new(context.output))?;
         let document = TaskDocument::new(&begun.task, Some(&begun.transaction));

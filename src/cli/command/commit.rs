@@ -1,12 +1,14 @@
 //! `mirror commit`
 
+use std::time::Duration;
+
 use clap::Args;
 use mirror::coordinator::{CommitRequest, MergeKind, Outcome, Receipt};
 use mirror::model::{ObjectId, TaskId, Token, TransactionId};
 use serde::Serialize;
 
 use crate::cli::Context;
-use crate::cli::arguments::TaskArgument;
+use crate::cli::arguments::{TaskArgument, span};
 use crate::cli::document::{self, ChangeDocument, short_branch};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::observer::Narrator;
@@ -36,6 +38,10 @@ pub(crate) struct Commit {
     /// Run this in a copy of the exact result, and commit only if it succeeds
     #[arg(long, value_name = "COMMAND")]
     validate: Option<String>,
+
+    /// Of an optimistic task: how long to wait for those who hold what is staged, such as 5s; half a minute otherwise
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    wait: Option<Duration>,
 }
 
 /// What a commit came to.
@@ -59,6 +65,7 @@ impl Commit {
         let request = CommitRequest {
             message: self.message,
             validate: self.validate,
+            wait: self.wait,
         };
         let mut coordinator = context.coordinator()?;
         let receipt = coordinator.commit(&task, &request, &mut Narrator::new(context.output))?;

@@ -125,10 +125,12 @@ impl Run {
                 metadata: Map::new(),
                 branch: self.branch.map_or(BranchChoice::Configured, Into::into),
                 into: self.into.clone(),
+                strategy: None,
             },
             commit: CommitRequest {
                 message: self.message.clone(),
                 validate: self.validate.clone(),
+                wait: None,
             },
             grow: self.grow,
             place: if self.in_place {

@@ -100,6 +100,7 @@ impl Worker<'_> {
             metadata: Map::new(),
             branch,
             into: None,
+            strategy: None,
         };
         let begun = self.coordinator.begin(&request, &mut Telling(path))?;
         say(&format!("locked {path} (token {})", begun.task.token));
@@ -123,10 +124,7 @@ impl Worker<'_> {
 
     fn commit(&mut self, message: &str) -> Result<Receipt, Error> {
         let task = TaskId::new(self.name).map_err(|error| Error::Usage(error.to_string()))?;
-        let request = CommitRequest {
-            message: Some(message.to_owned()),
-            validate: None,
-        };
+        let request = CommitRequest::recorded(message);
         self.coordinator.commit(&task, &request, &mut Silent)
     }
 

@@ -52,6 +52,7 @@ impl Worker {
             metadata: serde_json::Map::new(),
             branch,
             into: None,
+            strategy: None,
         };
         let begun = coordinator.begin(&request, &mut Silent).unwrap();
         Self {
