@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::ConfigError;
-use crate::coordinator::UndoError;
 use crate::coordinator::error_text::{cycle_text, held_text, merge_list, path_list};
 use crate::disk::DiskError;
 use crate::git::hooks::HookError;
@@ -299,7 +298,7 @@ pub enum Error {
     },
     /// A commit cannot be taken back.
     #[error(transparent)]
-    Undo(#[from] UndoError),
+    Undo(#[from] crate::coordinator::UndoError),
     /// The git hooks cannot be put in place or taken out.
     #[error(transparent)]
     Hook(#[from] HookError),
