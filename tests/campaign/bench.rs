@@ -207,7 +207,7 @@ impl Bench {
 
     /// Another task gets a newer token than all before it, and its commit goes through.
     fn work_goes_on(&self) {
-        if !self.sandbox.exists(".mirror/config.yaml") {
+        if !self.sandbox.exists(".mirror/format") {
             return;
         }
         let mirror = |arguments: &[&str]| {

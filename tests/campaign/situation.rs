@@ -150,7 +150,7 @@ pub(crate) const ALL: &[Situation] = &[
     in_steps(
         "unlock that tidies up",
         with_cleanup_due,
-        &["unlock", "-t", "next", "other"],
+        &["unlock", "-t", "mover", "other"],
     ),
     in_steps("doctor", with_remains, &["doctor", "--repair"]),
 ];
@@ -513,7 +513,7 @@ fn with_packed_files() -> Sandbox {
 fn with_cleanup_due() -> Sandbox {
     let sandbox = with_old_files();
     sandbox
-        .mirror(["begin", "-t", "next", "-w", "other", "-w", "work/"])
+        .mirror(["begin", "-t", "mover", "-w", "other", "-w", "work/"])
         .succeeded();
     sandbox.write(".mirror/config.yaml", "resource_manager: {cleanup_interval: 1}\n");
     sandbox.shell("touch -d yesterday .mirror/cleaned");
