@@ -10,6 +10,7 @@ mod fault;
 mod keys;
 mod kind;
 mod layer;
+mod pools;
 mod resolved;
 mod schema;
 
@@ -19,6 +20,7 @@ pub use self::fault::{ConfigError, Fault, Origin, Place};
 pub use self::keys::{Config, KEYS, Key};
 use self::kind::Choice;
 pub use self::layer::Layer;
+pub use self::pools::{Pooled, PortRange, Stocked};
 pub use self::resolved::{Resolved, Setting, Source};
 pub use self::schema::schema;
 
@@ -163,6 +165,9 @@ mod tests {
         let (schema, default) = ((key.schema)(), (key.default)());
         if let Some(words) = schema["enum"].as_array() {
             return words.iter().find(|word| **word != default).cloned();
+        }
+        if let Some(examples) = schema["examples"].as_array() {
+            return examples.first().cloned();
         }
         Some(match schema["type"].as_str().unwrap() {
             "integer" => (default.as_u64().unwrap() + 1).into(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ColorChoice, ValueEnum};
 use jiff::{Span, SpanRelativeTo};
 use mirror::coordinator::{Wanted, WantedKind};
-use mirror::model::{Mode, TaskId};
+use mirror::model::{Amount, Mode, TaskId};
 use mirror::store::Wait;
 
 use super::env::Environment;
@@ -76,9 +76,46 @@ pub(crate) struct LockArguments {
     #[arg(short, long, value_name = "NAME")]
     pub(crate) service: Vec<String>,
 
+    /// Reserve a port: any free one of the configured range, or this one
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "any", value_parser = port)]
+    pub(crate) port: Vec<Port>,
+
+    /// Take any member of a pool, or NAME/MEMBER; once for each member that is needed
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pool: Vec<String>,
+
+    /// Take a part of a quota, such as memory=2GiB
+    #[arg(long, value_name = "NAME=AMOUNT", value_parser = quota)]
+    pub(crate) quota: Vec<(String, Amount)>,
+
     /// Wait this long for others to let go, such as 500ms, 30s or 5m
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub(crate) wait: Option<Duration>,
+}
+
+/// Which port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Port {
+    /// Any one.
+    Any,
+    /// This one.
+    This(u16),
+}
+
+fn port(text: &str) -> Result<Port, &'static str> {
+    if text == "any" {
+        return Ok(Port::Any);
+    }
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number
+        .map(Port::This)
+        .ok_or("not a port: a number from 1 to 65535")
+}
+
+fn quota(text: &str) -> Result<(String, Amount), String> {
+    let (name, amount) = text.split_once('=').ok_or("not NAME=AMOUNT, as in memory=2GiB")?;
+    let amount = amount.parse::<Amount>().map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), amount))
 }
 
 impl LockArguments {
@@ -96,7 +133,27 @@ impl LockArguments {
         });
         let writes = self.write.iter().map(want(Mode::Write));
         let reads = self.read.iter().map(want(Mode::Read));
-        writes.chain(reads).chain(services).collect()
+        writes.chain(reads).chain(services).chain(self.shares()).collect()
+    }
+
+    fn shares(&self) -> impl Iterator<Item = Wanted> + '_ {
+        let ports = self.port.iter().map(|port| match port {
+            Port::Any => WantedKind::Port(None),
+            Port::This(number) => WantedKind::Port(Some(*number)),
+        });
+        let pools = self.pool.iter().map(|name| match name.split_once('/') {
+            Some((pool, member)) => WantedKind::Pool(pool.to_owned(), Some(member.to_owned())),
+            None => WantedKind::Pool(name.clone(), None),
+        });
+        let quotas = self
+            .quota
+            .iter()
+            .map(|(name, amount)| WantedKind::Quota(name.clone(), *amount));
+        let mode = Mode::Write;
+        ports
+            .chain(pools)
+            .chain(quotas)
+            .map(move |what| Wanted { what, mode })
     }
 
     /// Returns how long to wait.

@@ -2,6 +2,9 @@
 //!
 //! Tokens are strings, moments are RFC 3339, spans are `*_ms`.
 
+use std::collections::BTreeMap;
+
+use mirror::coordinator::provider::variables;
 use mirror::model::{
     Change, ChangeKind, Conflict, Digest, Entry, Event, LockSet, Mode, ObjectId, RepoPath, TaskId, Token,
     TransactionId,
@@ -39,6 +42,8 @@ pub(crate) struct TaskDocument {
     base: Option<ObjectId>,
     target: Option<String>,
     pub(crate) locks: Vec<LockDocument>,
+    /// The variables that tell a command what the task was given.
+    allocated: BTreeMap<String, String>,
 }
 
 /// A staged change.
@@ -126,7 +131,11 @@ impl WantDocument {
             resource: lock.resource.to_string(),
             mode: lock.mode,
         });
-        wants.collect()
+        let shares = locks.shares().map(|share| Self {
+            resource: share.to_string(),
+            mode: share.in_line().mode,
+        });
+        wants.chain(shares).collect()
     }
 }
 
@@ -142,6 +151,7 @@ impl TaskDocument {
             base: transaction.and_then(|transaction| transaction.base),
             target: transaction.and_then(|transaction| short_branch(transaction.target.as_deref())),
             locks: LockDocument::all(task),
+            allocated: variables(task).into_iter().collect(),
         }
     }
 }

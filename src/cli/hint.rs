@@ -3,7 +3,7 @@
 use mirror::config::{ConfigError, Fault, Origin};
 use mirror::coordinator::{Error, UndoError};
 use mirror::git::GitError;
-use mirror::model::{Conflict, RepoPath, TransactionState, shown};
+use mirror::model::{Conflict, Impossible, RepoPath, Resource, TransactionState, shown};
 use mirror::store::StoreError;
 use mirror::workspace::WorkspaceError;
 
@@ -71,6 +71,10 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
         }
         Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
+        Error::Impossible(Impossible::Nothing { quota }) => format!("Ask for at least 1, as in `--quota {quota}=1`"),
+        Error::Impossible(Impossible::Whole(_)) => "Ask for a share with --pool NAME, --port or --quota NAME=AMOUNT".to_owned(),
+        Error::NotOffered { .. } => "Add it under `pools` in .mirror/config.yaml, as in `db: [db-1, db-2]` or `memory: {total: 16GiB}`; `mirror status` shows what there is".to_owned(),
+        Error::Unusable { .. } => "End the program that uses it (`ss -ltnp` shows them), or choose another resource_manager.strategies.services.port_range in .mirror/config.yaml".to_owned(),
         Error::Impossible(_) => "Ask for less, or raise what there is under `pools` in .mirror/config.yaml; `mirror status` shows it".to_owned(),
         Error::Rejected { .. } => "Mend what it found, stage that, and commit again".to_owned(),
         Error::Undo(error) => of_undo(error),
@@ -185,9 +189,14 @@ fn held(conflicts: &[Conflict], waited: bool) -> Vec<String> {
     };
     let mut hints = vec![wait.to_owned()];
     if let Some(conflict) = conflicts.iter().find(|conflict| !conflict.waiting) {
+        let (task, resource) = (&conflict.holder.task, &conflict.resource);
+        // Two may hold parts of the same size.
+        let whose = match resource {
+            Resource::Quota { .. } => format!("-t {task} "),
+            _ => String::new(),
+        };
         hints.push(format!(
-            "If {} is gone for good: `mirror unlock --force --reason TEXT {}`",
-            conflict.holder.task, conflict.resource
+            "If {task} is gone for good: `mirror unlock --force --reason TEXT {whose}{resource}`"
         ));
     }
     hints

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::config::kind::{
     Copies, Days, Flag, Kind, Mebibytes, Names, OneOf, Patterns, Seconds, StoreUrl, Text, Times, Whole,
 };
+use crate::config::pools::{Pools, Ports};
 use crate::config::resolved::Resolved;
 use crate::config::{Branch, Granularity, HookMode, Strategy};
 
@@ -26,6 +27,8 @@ pub struct Key {
     pub schema: fn() -> Value,
     /// Whether its value may hold a password.
     pub is_secret: bool,
+    /// Whether its value is a section with names of the user's own.
+    pub has_entries: bool,
 }
 
 macro_rules! keys {
@@ -38,6 +41,7 @@ macro_rules! keys {
             check: |value| <$kind>::read(value).map(|_| ()),
             schema: <$kind>::schema,
             is_secret: <$kind as Kind>::IS_SECRET,
+            has_entries: <$kind as Kind>::HAS_ENTRIES,
         }),+];
 
         /// Everything that can be configured, with every default filled in.
@@ -76,6 +80,8 @@ keys! {
     recursive_default: Flag = "resource_manager.strategies.directories.recursive_default", true;
     /// What patterns never expand to, in the form of `.gitignore`.
     ignore_patterns: Patterns = "resource_manager.strategies.directories.ignore_patterns", [".git", "node_modules"];
+    /// The ports that `--port` chooses from, from the first to the last.
+    port_range: Ports = "resource_manager.strategies.services.port_range", [5000, 6000];
     /// Whether old history, and files that commits have displaced, are packed.
     compression: Flag = "resource_manager.performance.compression", true;
     /// The store that holds the locks.
@@ -98,6 +104,8 @@ keys! {
     keep_days: Whole<0, Days> = "history.keep_days", 30;
     /// Mebibytes that the history and displaced files may take together; the oldest go first.
     max_mib: Whole<1, Mebibytes> = "history.max_mib", 256;
+    /// What is shared out by number: lists of members for `--pool`, totals for `--quota`.
+    pools: Pools = "pools", {};
 }
 
 /// Finds a key by its name.

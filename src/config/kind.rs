@@ -16,6 +16,8 @@ pub trait Kind {
     type Read;
     /// Whether refusals and lists leave out what may be a password.
     const IS_SECRET: bool = false;
+    /// Whether its values are sections with names of the user's own, each to be judged where it stands.
+    const HAS_ENTRIES: bool = false;
 
     /// Reads a value, or says what is wrong with it.
     fn read(value: &Value) -> Result<Self::Read, String>;
@@ -251,7 +253,7 @@ fn whole(value: &Value, least: u32, unit: &str) -> Result<u32, String> {
     })
 }
 
-fn quoted(value: &Value) -> String {
+pub(super) fn quoted(value: &Value) -> String {
     let text = match value {
         Value::Array(_) => return "a list".to_owned(),
         Value::Object(_) => return "a section".to_owned(),

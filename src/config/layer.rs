@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use serde_saphyr::{Spanned, UserMessageFormatter};
 
 use crate::config::fault::{ConfigError, Fault, Origin, Place};
@@ -133,6 +133,21 @@ impl Reading<'_> {
         self.faults.push(Fault { origin, message });
     }
 
+    /// Takes in the entries of a section whose names are the user's own: each is judged where it stands.
+    fn entries(&mut self, key: &Key, entries: Vec<(Spanned<String>, Spanned<Node>)>) -> Option<Value> {
+        let before = self.faults.len();
+        let mut all = Map::new();
+        for (name, node) in entries {
+            let (line, column) = (name.referenced.line(), name.referenced.column());
+            let value = node.value.into_value();
+            if let Err(message) = (key.check)(&json!({name.value.as_str(): value})) {
+                self.fault(line, column, format!("{}: {message}", key.name));
+            }
+            all.insert(name.value, value);
+        }
+        (self.faults.len() == before).then_some(Value::Object(all))
+    }
+
     /// Takes in what stands at `name`, a section or a key.
     fn take(&mut self, name: &str, node: Option<Spanned<Node>>) {
         // A name with nothing behind it says nothing.
@@ -141,7 +156,15 @@ impl Reading<'_> {
         };
         let (line, column) = (node.referenced.line(), node.referenced.column());
         if let Some(key) = keys::key(name) {
-            let value = node.value.into_value();
+            let value = match node.value {
+                Node::Section(entries) if key.has_entries => {
+                    let Some(value) = self.entries(key, entries) else {
+                        return;
+                    };
+                    value
+                }
+                other => other.into_value(),
+            };
             match (key.check)(&value) {
                 Ok(()) => {
                     let origin = self.place(line, column);

@@ -83,6 +83,8 @@ impl Coordinator {
         } else {
             cleaned.reaped = self.store.reap()?;
             end_lost(self, &mut cleaned)?;
+            let held = self.held_beside_paths()?;
+            self.providers.clean_up(&held)?;
         }
         let extent = Extent {
             keep_ms: if request.force {

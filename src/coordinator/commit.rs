@@ -160,14 +160,17 @@ impl Coordinator {
         leased: Option<&Leased>,
         observer: &mut dyn Observer,
     ) -> Result<Receipt, Error> {
-        match prepare(self, task, request, leased, observer)? {
-            Preparation::Nothing(plan) => self.commit_nothing(*plan),
+        let given_back = self.releasable(task)?;
+        let receipt = match prepare(self, task, request, leased, observer)? {
+            Preparation::Nothing(plan) => self.commit_nothing(*plan)?,
             Preparation::Prepared(prepared) => {
                 let decided = prepared.decide(self)?;
                 let landed = decided.apply(self)?;
-                Ok(landed.finish(self, observer))
+                landed.finish(self, observer)
             }
-        }
+        };
+        self.providers.released(&given_back);
+        Ok(receipt)
     }
 
     fn commit_nothing(&mut self, plan: crate::coordinator::plan::Plan) -> Result<Receipt, Error> {

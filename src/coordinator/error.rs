@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::ConfigError;
-use crate::coordinator::error_text::{cycle_text, held_text, merge_list, path_list};
+use crate::coordinator::error_text::{cycle_text, held_text, known_text, merge_list, path_list};
 use crate::disk::DiskError;
 use crate::git::hooks::HookError;
 use crate::git::{GitError, MergeConflict};
@@ -284,6 +284,30 @@ pub enum Error {
     /// A name that is no resource.
     #[error(transparent)]
     Resource(#[from] ResourceError),
+    /// Something that no provider has.
+    #[error("There is no {what}{}", known_text(known))]
+    NotOffered {
+        /// What was asked for.
+        what: String,
+        /// What there is of that kind.
+        known: Vec<String>,
+    },
+    /// What was granted is no good, and nothing else is left.
+    #[error("{what} cannot be used: {reason}")]
+    Unusable {
+        /// What was asked for.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// A provider failed.
+    #[error("The provider of {kind} failed: {reason}")]
+    Provider {
+        /// What it calls itself.
+        kind: String,
+        /// In its own words.
+        reason: String,
+    },
     /// More is asked for than there is.
     #[error(transparent)]
     Impossible(#[from] Impossible),
@@ -342,8 +366,9 @@ impl Error {
             | Self::Path(_)
             | Self::Resource(_)
             | Self::Impossible(_)
+            | Self::NotOffered { .. }
             | Self::Input { .. } => Kind::Usage,
-            Self::Held { .. } | Self::HookRefused { .. } => Kind::Held,
+            Self::Held { .. } | Self::HookRefused { .. } | Self::Unusable { .. } => Kind::Held,
             Self::Deadlock { .. } => Kind::Deadlock,
             Self::Lost { .. } => Kind::Lost,
             Self::NotLocked { .. }
@@ -356,7 +381,7 @@ impl Error {
             | Self::Unmerged { .. }
             | Self::TargetMoved { .. }
             | Self::TargetElsewhere { .. } => Kind::Conflict,
-            Self::GitBusy { .. } | Self::Space { .. } | Self::Disk(_) => Kind::Failed,
+            Self::GitBusy { .. } | Self::Space { .. } | Self::Disk(_) | Self::Provider { .. } => Kind::Failed,
             Self::Rejected { .. } | Self::CommandFailed { .. } => Kind::Rejected,
             Self::Damaged { .. } | Self::Stuck { .. } => Kind::Damaged,
             Self::Pending { .. } => Kind::Pending,

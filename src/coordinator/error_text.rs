@@ -49,3 +49,12 @@ pub(super) fn held_text(conflicts: &[Conflict], waited: Option<Duration>) -> Str
         Some(waited) => format!("{names}, still after {:.1} s", waited.as_secs_f64()),
     }
 }
+
+/// Lists what there is instead.
+pub(super) fn known_text(known: &[String]) -> String {
+    if known.is_empty() {
+        String::new()
+    } else {
+        format!(", only {}", known.join(", "))
+    }
+}

@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 
+use crate::coordinator::provider::Wish;
 use crate::coordinator::{Coordinator, Error, Observer, resolve};
-use crate::host::Stopwatch;
-use crate::model::{Conflict, Lock, LockSet, Mode, Resource, TaskId};
-use crate::store::{AcquireError, Asker, Grant, Release, Steal, Task, Wait};
+use crate::model::{Amount, Conflict, Lock, LockSet, Mode, Resource, TaskId};
+use crate::store::{Asker, Release, Steal, Task, Wait};
 
 /// One thing to lock, as the user typed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,14 @@ pub enum WantedKind {
     Path(OsString),
     /// A service, such as `database` or `database:5432`.
     Service(String),
+    /// A port: any one, or the one of this number.
+    Port(Option<u16>),
+    /// A member of a pool: any one, or the one of this name.
+    Pool(String, Option<String>),
+    /// A part of a quota.
+    Quota(String, Amount),
+    /// What a registered provider gives out.
+    Share(Wish),
 }
 
 /// What to add to a task's lock set.
@@ -58,7 +66,7 @@ impl Coordinator {
         let wants = if request.wants.is_empty() {
             self.staged_paths(task)?
         } else {
-            resolve::lock_set(self, &request.wants)?
+            resolve::request(self, &request.wants)?
         };
         let grant = self.acquire(&Asker::Task(task.clone()), &wants, request.wait, observer)?;
         // They may come from a run that was killed a moment ago, and has not been cleared up after.
@@ -83,6 +91,8 @@ impl Coordinator {
             .store
             .release(task, &what)
             .map_err(|error| Error::of_lease(error, task))?;
+        let resources: Vec<Resource> = released.iter().map(|lock| lock.resource.clone()).collect();
+        self.providers.released(&resources);
         self.store.after_command();
         Ok(released)
     }
@@ -117,40 +127,13 @@ impl Coordinator {
         Ok(task)
     }
 
-    /// Acquires, and turns the store's refusals into words for people.
-    pub(super) fn acquire(
-        &mut self,
-        who: &Asker,
-        wants: &LockSet,
-        wait: Wait,
-        observer: &mut dyn Observer,
-    ) -> Result<Grant, Error> {
-        let waited = Stopwatch::start();
-        let grant = self
-            .store
-            .acquire(who, wants, wait, &mut |conflicts| observer.waiting(conflicts));
-        grant.map_err(|error| match error {
-            AcquireError::Held { conflicts } => Error::Held {
-                conflicts,
-                waited: None,
-            },
-            AcquireError::TimedOut { conflicts } => Error::Held {
-                conflicts,
-                waited: Some(waited.elapsed()),
-            },
-            AcquireError::Deadlock { cycle } => Error::Deadlock { cycle },
-            AcquireError::Impossible(impossible) => Error::Impossible(impossible),
-            AcquireError::UnknownTask { task } => Error::UnknownTask { task },
-            AcquireError::TaskExists { task, transaction } => Error::AlreadyOpen { task, transaction },
-            AcquireError::Store(error) => Error::Store(error),
-        })
-    }
-
     fn staged_paths(&mut self, task: &TaskId) -> Result<LockSet, Error> {
         let transaction = self.open_transaction(task)?;
         let changes = self.store.changes(&transaction.id)?;
         if changes.is_empty() {
-            return Err(Error::Usage("Name what to lock with -w, -r or -s".to_owned()));
+            return Err(Error::Usage(
+                "Name what to lock with -w, -r, -s, --port, --pool or --quota".to_owned(),
+            ));
         }
         let locks = changes.into_iter().map(|change| Lock {
             resource: Resource::File(change.path),

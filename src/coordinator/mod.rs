@@ -5,6 +5,7 @@
 //! [`Coordinator`], and opening recovers.
 
 mod abandon;
+mod allocate;
 mod backoff;
 mod begin;
 mod carry_out;
@@ -36,6 +37,7 @@ mod optimistic;
 mod origin;
 mod plan;
 mod prepare;
+pub mod provider;
 mod record;
 mod recover;
 mod resolve;
@@ -79,7 +81,7 @@ pub use rollback::RolledBack;
 pub use run::{Ran, RunError, RunPlace, RunRequest, WorkingCopy};
 pub use show::Shown;
 pub use stage::{StageRequest, StageWhat, Staged};
-pub use status::{Status, TaskStatus};
+pub use status::{ShareHolder, Status, TaskStatus, Utilisation};
 pub use undo::{UndoRequest, Undone};
 pub use undo_error::UndoError;
 pub use unstage::Unstaged;
@@ -89,6 +91,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::coordinator::provider::Providers;
 use crate::disk::contained::{self, Root};
 use crate::disk::lock::FileLock;
 use crate::git::{self, Git};
@@ -113,6 +116,10 @@ pub struct Coordinator {
     current_directory: PathBuf,
     config: Config,
     host: Arc<dyn Host>,
+    /// Who answers wishes for what is no path.
+    providers: Providers,
+    /// Whether anybody registered a provider, who hears of what is given back.
+    listening: bool,
     /// What opening recovered, until somebody asks.
     recovered: Recovered,
 }

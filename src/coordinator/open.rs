@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{self, Layer, Settings};
+use crate::coordinator::provider::Providers;
 use crate::coordinator::{Coordinator, Error, Observer, Recovered};
 use crate::disk::contained::{self, Root};
 use crate::disk::{self, sync};
@@ -93,6 +94,8 @@ impl Coordinator {
             git,
             root,
             current_directory: at.to_owned(),
+            providers: Providers::new(&config),
+            listening: false,
             config,
             host,
             recovered: Recovered::default(),

@@ -11,31 +11,69 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
+use crate::coordinator::provider::{Which, Wish};
 use crate::coordinator::{Coordinator, Error, Wanted, WantedKind};
 use crate::disk::expand::{ExpandError, expand};
 use crate::git::Git;
-use crate::model::{Depth, Lock, LockSet, PathError, RepoPath, Resource, ServiceName};
+use crate::model::{
+    Amount, Depth, Lock, LockSet, MemberName, PathError, Pool, PoolName, RefName, RepoPath, Resource,
+    ServiceName,
+};
 
 /// The characters that make a pattern of a name.
 const GLOB_CHARACTERS: &[u8] = b"*?[{";
+
+/// Resolves everything that a task asks for into one lock set, with shares of what is shared out.
+pub(super) fn request(coordinator: &Coordinator, wants: &[Wanted]) -> Result<LockSet, Error> {
+    let locks = lock_set(coordinator, wants)?;
+    let is_own = |resource: &Resource| matches!(resource, Resource::Worktree(_) | Resource::Landing(_));
+    let own = locks.iter().find(|lock| is_own(&lock.resource));
+    match own {
+        Some(lock) => Err(Error::Usage(format!(
+            "{} is given out by `mirror run` alone",
+            lock.resource
+        ))),
+        None => Ok(locks),
+    }
+}
 
 /// Resolves everything that was typed into one lock set.
 pub(super) fn lock_set(coordinator: &Coordinator, wants: &[Wanted]) -> Result<LockSet, Error> {
     let resolver = Resolver::new(coordinator);
     let mut locks = LockSet::new();
+    let mut wishes = Vec::new();
     for wanted in wants {
-        let resources = match &wanted.what {
-            WantedKind::Path(typed) => resolver.resources(typed)?,
-            WantedKind::Service(name) => vec![service(name)?],
+        let WantedKind::Path(typed) = &wanted.what else {
+            wishes.extend(wish(wanted));
+            continue;
         };
-        for resource in resources {
+        for resource in resolver.resources(typed)? {
             locks.insert(Lock {
                 resource,
                 mode: wanted.mode,
             });
         }
     }
+    coordinator.providers.allocate(wishes, &mut locks)?;
     Ok(locks)
+}
+
+fn wish(wanted: &Wanted) -> Option<Wish> {
+    let of = |kind: &str, name: &str, which: Which| Wish {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        which,
+        mode: wanted.mode,
+    };
+    let this = |which: Option<String>| which.map_or(Which::Any, Which::This);
+    match &wanted.what {
+        WantedKind::Path(_) => None,
+        WantedKind::Service(name) => Some(of("service", name, Which::Any)),
+        WantedKind::Port(number) => Some(of("port", "", this(number.map(|number| number.to_string())))),
+        WantedKind::Pool(name, member) => Some(of("pool", name, this(member.clone()))),
+        WantedKind::Quota(name, amount) => Some(of("quota", name, Which::Amount(*amount))),
+        WantedKind::Share(wish) => Some(wish.clone()),
+    }
 }
 
 /// Resolves one typed path, directory or pattern. A pattern gives as many resources as it matches files.
@@ -60,8 +98,40 @@ pub(super) fn folds(coordinator: &Coordinator) -> bool {
     coordinator.git.as_ref().is_some_and(Git::ignore_case)
 }
 
-fn service(name: &str) -> Result<Resource, Error> {
-    Ok(Resource::Service(ServiceName::new(name)?))
+/// Reads what `status` shows of anything but a path.
+fn shown_resource(typed: &OsStr) -> Result<Option<Resource>, Error> {
+    if let Some(name) = strip_prefix(typed, b"landing:") {
+        return Ok(Some(Resource::Landing(RefName::from_shown(name.as_bytes())?)));
+    }
+    let Some((kind, name)) = typed.to_str().and_then(|typed| typed.split_once(':')) else {
+        return Ok(None);
+    };
+    let number = |what| Error::Usage(format!("Invalid {what} in {kind}:{name}: a number is needed"));
+    let resource = match (kind, name) {
+        ("service", name) => Resource::Service(ServiceName::new(name)?),
+        ("port", "*") => Resource::Pool(Pool::Ports),
+        ("port", text) => Resource::Port(text.parse().map_err(|_| number("port"))?),
+        ("worktree", "*") => Resource::Pool(Pool::Worktrees),
+        ("worktree", text) => Resource::Worktree(text.parse().map_err(|_| number("number"))?),
+        ("pool", name) => match name.split_once('/') {
+            Some((pool, member)) => Resource::Member {
+                pool: PoolName::new(pool)?,
+                member: MemberName::new(member)?,
+            },
+            None => Resource::Pool(Pool::Members(PoolName::new(name)?)),
+        },
+        ("quota", name) => match name.split_once('=') {
+            Some((quota, amount)) => Resource::Quota {
+                quota: PoolName::new(quota)?,
+                amount: amount
+                    .parse::<Amount>()
+                    .map_err(|error| Error::Usage(error.to_string()))?,
+            },
+            None => Resource::Pool(Pool::Quota(PoolName::new(name)?)),
+        },
+        _ => return Ok(None),
+    };
+    Ok(Some(resource))
 }
 
 /// A name inside the working tree; without a path it is the root itself.
@@ -90,8 +160,8 @@ impl<'a> Resolver<'a> {
 
     fn resources(&self, typed: &OsStr) -> Result<Vec<Resource>, Error> {
         // What `status` shows can be typed as it stands: it is relative to the root.
-        if let Some(name) = strip_prefix(typed, b"service:") {
-            return Ok(vec![service(&name.to_string_lossy())?]);
+        if let Some(resource) = shown_resource(typed)? {
+            return Ok(vec![resource]);
         }
         if let Some(path) = strip_prefix(typed, b"file:").or_else(|| strip_prefix(typed, b"dir:")) {
             return self.at(self.root).resources(path);

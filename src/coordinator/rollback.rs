@@ -24,6 +24,13 @@ impl Coordinator {
     /// recovery that every command begins with has done that already. One that could not be completed, since somebody
     /// forced the target elsewhere, is given up: what is in place stays, and the rest is kept.
     pub fn rollback(&mut self, task: &TaskId) -> Result<RolledBack, Error> {
+        let given_back = self.releasable(task)?;
+        let rolled_back = self.drop_task(task)?;
+        self.providers.released(&given_back);
+        Ok(rolled_back)
+    }
+
+    fn drop_task(&mut self, task: &TaskId) -> Result<RolledBack, Error> {
         let Some(transaction) = self.store.current_transaction(task)? else {
             self.store
                 .task(task)?

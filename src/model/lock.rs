@@ -1,6 +1,6 @@
 //! Lock sets and the one conflict rule.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -164,6 +164,18 @@ impl LockSet {
             Some(whole) => Err(Impossible::Whole(whole.clone())),
             None => self.shares().try_for_each(Share::check),
         }
+    }
+
+    /// Returns the set without what is no good in its shares.
+    #[must_use]
+    pub fn without(&self, excluded: &BTreeSet<Resource>) -> Self {
+        let mut rest = self.clone();
+        for share in rest.shares.values_mut() {
+            if let Share::AnyOf(any) = share {
+                any.excluded.extend(excluded.iter().cloned());
+            }
+        }
+        rest
     }
 
     /// Returns the number of locks.

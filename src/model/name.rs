@@ -120,6 +120,14 @@ impl PoolName {
     }
 }
 
+impl PoolName {
+    /// Returns the name as it stands in the name of a variable: `TEST_DB` for `test-db`.
+    pub fn in_variable(&self) -> String {
+        let upper = self.0.to_ascii_uppercase();
+        upper.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+    }
+}
+
 impl MemberName {
     /// Checks the name of a member: letters, digits and `. _ - / : @`, at most 128 bytes.
     pub fn new(name: impl Into<String>) -> Result<Self, ResourceError> {

@@ -213,8 +213,17 @@ impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Amount { quota, amount, .. } => write!(f, "quota:{quota}={amount}"),
-            Self::AnyOf(any) if any.count == 1 => write!(f, "any of {}", self.pool()),
-            Self::AnyOf(any) => write!(f, "any {} of {}", any.count, self.pool()),
+            Self::AnyOf(any) if any.count == 1 => write!(f, "any of {}", any.candidates),
+            Self::AnyOf(any) => write!(f, "any {} of {}", any.count, any.candidates),
+        }
+    }
+}
+
+impl fmt::Display for Candidates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ports { first, last } => write!(f, "port:{first}-{last}"),
+            other => other.pool().fmt(f),
         }
     }
 }

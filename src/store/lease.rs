@@ -1,13 +1,15 @@
 //! Keeping, giving back and losing a lease. Each function is the body of one atomic act.
 
-use crate::model::{EventKind, Lock, LockSet, Mode, Resource, TaskId, Ticket, TransactionState, Verdict};
+use crate::model::{
+    EventKind, Lock, LockSet, Mode, Resource, TaskId, Ticket, TransactionState, Verdict, overlap,
+};
 use crate::store::backend::Stolen;
 use crate::store::data::{NewEvent, Release, Steal};
 use crate::store::ended::{Ended, ended, verdict};
 use crate::store::error::StoreError;
 use crate::store::grant;
 use crate::store::hand_off;
-use crate::store::rows::{Evidence, Rows, Subject, TaskRow, WaiterRow};
+use crate::store::rows::{Evidence, LockRow, Rows, Subject, TaskRow, WaiterRow};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -116,9 +118,17 @@ fn named(rows: &mut dyn Rows, steal: &Steal) -> Result<Vec<TaskId>> {
             mode: Mode::Write,
         })
         .collect();
+    // The parts of a quota overlap, but who names one means that one.
+    let is_meant = |row: &LockRow| {
+        steal.resources.iter().any(|named| match named {
+            Resource::Quota { .. } => *named == row.lock.resource,
+            other => overlap(other, &row.lock.resource),
+        })
+    };
     let mut tasks: Vec<TaskId> = rows
         .conflicting(&whole, None, None)?
         .into_iter()
+        .filter(is_meant)
         .map(|row| row.task)
         .collect();
     tasks.sort();

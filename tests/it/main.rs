@@ -18,6 +18,7 @@ mod foreign;
 mod git;
 mod hooks;
 mod optimistic;
+mod providers;
 mod readme;
 mod run;
 mod sandbox;

@@ -23,6 +23,7 @@ Examples:
   mirror begin -t agent-2 -w 'src/**/*.js' --reason 'move to modules'
   mirror begin -t agent-3 -s database --pid $PPID
   mirror begin -t agent-4 --optimistic         locks are taken by the commit alone
+  mirror begin -t agent-4 -w src/ --port --pool db --quota memory=2GiB --wait 1m
   export MIRROR_TASK=$(mirror begin -q -w src/ui/)";
 
 /// Open a task and take its locks: all of them, or none

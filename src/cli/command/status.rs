@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
-use mirror::coordinator::{Coordinator, Status as State, TaskStatus, Worktree, WorktreeState};
-use mirror::model::{TaskId, Token, TransactionId};
+use mirror::coordinator::{Coordinator, Status as State, TaskStatus, Utilisation, Worktree, WorktreeState};
+use mirror::model::{Amount, Pool, TaskId, Token, TransactionId};
 use mirror::store::{Standing, Waiter};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -41,6 +41,7 @@ struct Document {
     store: &'static str,
     tasks: Vec<TaskDocument>,
     waiters: Vec<WaiterDocument>,
+    resources: Vec<ResourceDocument>,
     unfinished: Vec<TransactionId>,
     worktrees: Vec<WorktreeDocument>,
 }
@@ -51,6 +52,26 @@ struct WorktreeDocument {
     state: WorktreeState,
     transaction: Option<TransactionId>,
     path: String,
+}
+
+#[derive(Serialize)]
+struct ResourceDocument {
+    name: String,
+    kind: String,
+    resource: String,
+    total: u64,
+    used: u64,
+    free: u64,
+    tags: Vec<String>,
+    holders: Vec<ShareHolderDocument>,
+}
+
+#[derive(Serialize)]
+struct ShareHolderDocument {
+    task: TaskId,
+    resource: String,
+    reason: Option<String>,
+    expires_in_ms: i64,
 }
 
 #[derive(Serialize)]
@@ -98,6 +119,7 @@ impl From<&State> for Document {
             store: "sqlite",
             tasks: state.tasks.iter().map(TaskDocument::from).collect(),
             waiters: state.waiters.iter().map(WaiterDocument::from).collect(),
+            resources: state.resources.iter().map(ResourceDocument::from).collect(),
             unfinished: state.unfinished.clone(),
             worktrees: state.worktrees.iter().map(WorktreeDocument::from).collect(),
         }
@@ -111,6 +133,27 @@ impl From<&Worktree> for WorktreeDocument {
             state: worktree.state,
             transaction: worktree.transaction,
             path: worktree.path.display().to_string(),
+        }
+    }
+}
+
+impl From<&Utilisation> for ResourceDocument {
+    fn from(found: &Utilisation) -> Self {
+        let holders = found.holders.iter().map(|holder| ShareHolderDocument {
+            task: holder.task.clone(),
+            resource: holder.resource.to_string(),
+            reason: holder.reason.clone(),
+            expires_in_ms: holder.expires_in_ms,
+        });
+        Self {
+            name: found.name.clone(),
+            kind: found.kind.clone(),
+            resource: found.pool.to_string(),
+            total: found.total,
+            used: found.used,
+            free: found.free(),
+            tags: found.tags.clone(),
+            holders: holders.collect(),
         }
     }
 }
@@ -157,8 +200,9 @@ fn standing(status: &TaskStatus) -> &'static str {
 }
 
 fn describe(state: &State) -> String {
+    let resources: String = state.resources.iter().map(describe_resource).collect();
     if state.tasks.is_empty() && state.waiters.is_empty() && state.unfinished.is_empty() {
-        return format!("No tasks.\n{}", describe_worktrees(&state.worktrees));
+        return format!("No tasks.\n{resources}{}", describe_worktrees(&state.worktrees));
     }
     // Who waits for the first locks is told among the waiters.
     let tasks = state
@@ -167,6 +211,7 @@ fn describe(state: &State) -> String {
         .filter(|status| status.task.standing != Standing::Waiting);
     let mut text: String = tasks.map(describe_task).collect();
     text.extend(state.waiters.iter().map(describe_waiter));
+    text.push_str(&resources);
     if !state.unfinished.is_empty() {
         let commits = counted(state.unfinished.len(), "unfinished transaction");
         let _ = writeln!(text, "{commits}: run `mirror recover`.");
@@ -227,10 +272,33 @@ fn describe_waiter(waiter: &Waiter) -> String {
         blockers.join(", "),
         time::local(waiter.since)
     );
-    for want in waiter.wants.iter() {
+    for want in WantDocument::all(&waiter.wants) {
         let _ = writeln!(text, "  {:<5}  {}", want.mode.as_str(), want.resource);
     }
     text
+}
+
+/// Says how much is left. Of ports there are always some: they are worth a line only while one is held.
+fn describe_resource(found: &Utilisation) -> String {
+    if found.used == 0 && found.pool == Pool::Ports {
+        return String::new();
+    }
+    let shown = |number: u64| match found.pool {
+        Pool::Quota(_) => Amount::new(number).to_string(),
+        _ => number.to_string(),
+    };
+    let tags = match found.tags.as_slice() {
+        [] => String::new(),
+        tags => format!(" ({})", plain(&tags.join(", "))),
+    };
+    format!(
+        "{}:{}  {} of {} in use, {} free{tags}\n",
+        found.kind,
+        found.name,
+        shown(found.used),
+        shown(found.total),
+        shown(found.free()),
+    )
 }
 
 /// Shows the state whenever it changed. On a terminal that includes the time that is left; elsewhere only what holds

@@ -17,6 +17,7 @@ use crate::cli::text::counted;
 const EXAMPLES: &str = "\
 Examples:
   mirror unlock -t agent-1 docs/              give back one lock
+  mirror unlock -t agent-1 pool:db port:5003  give back what was shared out
   mirror unlock -t agent-1                    give back all of them; what is staged stays
   mirror unlock --force --reason 'its machine is gone' src/parser.rs
   mirror unlock --force --reason 'stuck' -t agent-1";

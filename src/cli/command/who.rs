@@ -15,13 +15,14 @@ use crate::cli::time;
 const EXAMPLES: &str = "\
 Examples:
   mirror who src/parser.rs
-  mirror who src/ service:database";
+  mirror who src/ service:database
+  mirror who port:5003 pool:db quota:memory";
 
-/// Show who holds paths, directories or services
+/// Show who holds paths, directories, services, ports, pools or quotas
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Who {
-    /// A path, a directory, a pattern, or service:NAME
+    /// A path, a directory, a pattern, or what `status` shows, such as service:NAME, port:N, pool:NAME or quota:NAME
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<OsString>,
 }

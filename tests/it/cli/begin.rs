@@ -45,6 +45,7 @@ fn the_document_is_the_promised_one() {
             "base": null,
             "target": null,
             "locks": [{"resource": "file:README", "mode": "write", "token": token, "expires_in_ms": left}],
+            "allocated": {},
         })
     );
     assert_eq!(document["transaction"].as_str().unwrap().len(), 36);

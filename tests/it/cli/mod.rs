@@ -12,6 +12,7 @@ mod init;
 mod lock;
 mod man;
 mod paths;
+mod shares;
 mod stage;
 mod status;
 mod who;
