@@ -3,9 +3,10 @@
 //! The handle asks the clocks and looks at processes, waits, and wakes others up; the rules themselves run inside the
 //! store, as one atomic act each. Time and what is known of other processes are arguments of an act, never read in it.
 //!
-//! Read `rows` for what is kept, `judge` for who is in the way, `grant` for what is given and taken, `acquire` and
-//! `lease` for the verbs made of them, `ending` for transactions. `sqlite` and `memory` are the two engines that run
-//! these acts. What every store promises is in `docs/store-contract.md`, and `tests/it/store` holds them to it.
+//! Read `rows` for what is kept, `judge` for who is in the way, `shares` for what is shared out by number, `grant` and
+//! `hand_off` for what is given and taken, `acquire` and `lease` for the verbs made of them, `ending` for transactions.
+//! `sqlite` and `memory` are the two engines that run these acts. What every store promises is in
+//! `docs/store-contract.md`, and `tests/it/store` holds them to it.
 
 mod acquire;
 mod backend;

@@ -293,8 +293,8 @@ fn describe_resource(found: &Utilisation) -> String {
     };
     format!(
         "{}:{}  {} of {} in use, {} free{tags}\n",
-        found.kind,
-        found.name,
+        plain(&found.kind),
+        plain(&found.name),
         shown(found.used),
         shown(found.total),
         shown(found.free()),
