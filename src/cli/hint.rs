@@ -71,11 +71,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
         }
         Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
-        Error::Impossible(Impossible::Nothing { quota }) => format!("Ask for at least 1, as in `--quota {quota}=1`"),
-        Error::Impossible(Impossible::Whole(_)) => "Ask for a share with --pool NAME, --port or --quota NAME=AMOUNT".to_owned(),
-        Error::NotOffered { .. } => "Add it under `pools` in .mirror/config.yaml, as in `db: [db-1, db-2]` or `memory: {total: 16GiB}`; `mirror status` shows what there is".to_owned(),
-        Error::Unusable { .. } => "End the program that uses it (`ss -ltnp` shows them), or choose another resource_manager.strategies.services.port_range in .mirror/config.yaml".to_owned(),
-        Error::Impossible(_) => "Ask for less, or raise what there is under `pools` in .mirror/config.yaml; `mirror status` shows it".to_owned(),
+        Error::Impossible(_) | Error::NotOffered { .. } | Error::Unusable { .. } => of_share(error),
         Error::Rejected { .. } => "Mend what it found, stage that, and commit again".to_owned(),
         Error::Undo(error) => of_undo(error),
         Error::Hook(error) => return error.hint().into_iter().collect(),
@@ -86,6 +82,27 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         _ => return Vec::new(),
     };
     vec![one]
+}
+
+/// Returns what to type after a wish for a share that cannot come true.
+fn of_share(error: &Error) -> String {
+    match error {
+        Error::Impossible(Impossible::Nothing { quota }) => {
+            format!("Ask for at least 1, as in `--quota {quota}=1`")
+        }
+        Error::Impossible(Impossible::Whole(_)) => {
+            "Ask for a share with --pool NAME, --port or --quota NAME=AMOUNT".to_owned()
+        }
+        Error::Unusable { .. } => {
+            "End the program that uses it (`ss -ltnp` shows them), or choose another resource_manager.strategies.services.port_range in .mirror/config.yaml".to_owned()
+        }
+        Error::NotOffered { .. } => {
+            "Add it under `pools` in .mirror/config.yaml, as in `db: [db-1, db-2]` or `memory: {total: 16GiB}`; `mirror status` shows what there is".to_owned()
+        }
+        _ => {
+            "Ask for less, or raise what there is under `pools` in .mirror/config.yaml; `mirror status` shows it".to_owned()
+        }
+    }
 }
 
 /// Returns what to type after settings that are no good.

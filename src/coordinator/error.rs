@@ -13,7 +13,7 @@ use crate::git::hooks::HookError;
 use crate::git::{GitError, MergeConflict};
 use crate::host::HostError;
 use crate::model::{
-    Conflict, Impossible, Kind, ObjectId, PathError, RepoPath, ResourceError, TaskId, TransactionId, shown,
+    Conflict, Impossible, ObjectId, PathError, RepoPath, ResourceError, TaskId, TransactionId, shown,
 };
 use crate::store::StoreError;
 use crate::workspace::WorkspaceError;
@@ -344,82 +344,4 @@ pub enum Error {
     /// The file system failed.
     #[error(transparent)]
     Disk(#[from] DiskError),
-}
-
-impl Error {
-    /// Returns what kind of failure this is.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::NotInitialised { .. }
-            | Self::UnknownTask { .. }
-            | Self::AlreadyOpen { .. }
-            | Self::NoTransaction { .. }
-            | Self::NothingStaged { .. }
-            | Self::UnknownBranch { .. }
-            | Self::NeedsGit { .. }
-            | Self::Unchangeable { .. }
-            | Self::Patch { .. }
-            | Self::Outside { .. }
-            | Self::NoMatch { .. }
-            | Self::Pattern { .. }
-            | Self::Usage(_)
-            | Self::Path(_)
-            | Self::Resource(_)
-            | Self::Impossible(_)
-            | Self::NotOffered { .. }
-            | Self::Input { .. } => Kind::Usage,
-            Self::Held { .. } | Self::HookRefused { .. } | Self::Unusable { .. } => Kind::Held,
-            Self::Deadlock { .. } => Kind::Deadlock,
-            Self::Lost { .. } => Kind::Lost,
-            Self::NotLocked { .. }
-            | Self::OutsideLockSet { .. }
-            | Self::BaseChanged { .. }
-            | Self::Overtaken { .. }
-            | Self::InTheWay { .. }
-            | Self::MergeConflict { .. }
-            | Self::OperationInProgress { .. }
-            | Self::Unmerged { .. }
-            | Self::TargetMoved { .. }
-            | Self::TargetElsewhere { .. } => Kind::Conflict,
-            Self::GitBusy { .. } | Self::Space { .. } | Self::Disk(_) | Self::Provider { .. } => Kind::Failed,
-            Self::Rejected { .. } | Self::CommandFailed { .. } => Kind::Rejected,
-            Self::Damaged { .. } | Self::Stuck { .. } => Kind::Damaged,
-            Self::Pending { .. } => Kind::Pending,
-            Self::Undetermined { .. } => Kind::Unknown,
-            Self::Config(error) => error.kind(),
-            Self::Host(error) => error.kind(),
-            Self::Hook(error) => error.kind(),
-            Self::Undo(error) => error.kind(),
-            Self::Store(error) => error.kind(),
-            Self::Git(error) => error.kind(),
-            Self::Workspace(error) => error.kind(),
-        }
-    }
-
-    /// Returns what is in the way, for errors that have it.
-    pub fn conflicts(&self) -> &[Conflict] {
-        match self {
-            Self::Held { conflicts, .. } | Self::HookRefused { conflicts, .. } => conflicts,
-            _ => &[],
-        }
-    }
-
-    /// Returns the paths concerned, for errors that have them.
-    pub fn paths(&self) -> Vec<RepoPath> {
-        match self {
-            Self::NotLocked { paths, .. }
-            | Self::OutsideLockSet { paths, .. }
-            | Self::BaseChanged { paths, .. }
-            | Self::Overtaken { paths }
-            | Self::InTheWay { paths, .. }
-            | Self::Unmerged { paths }
-            | Self::Damaged { paths, .. } => paths.clone(),
-            Self::MergeConflict { conflicts, .. } => {
-                conflicts.iter().map(|conflict| conflict.path.clone()).collect()
-            }
-            Self::Unchangeable { path, .. } => vec![path.clone()],
-            Self::Undo(error) => error.paths().to_vec(),
-            _ => Vec::new(),
-        }
-    }
 }

@@ -18,6 +18,7 @@ mod displaced;
 mod doctor;
 mod draft;
 mod error;
+mod error_kind;
 mod error_text;
 mod fit;
 mod furnish;

@@ -132,7 +132,7 @@ impl Coordinator {
             },
             RunPlace::InPlace => Start::Ground,
         };
-        let begun = resolve::lock_set(self, &asked.wants)
+        let begun = resolve::request(self, &asked.wants)
             .and_then(|locks| self.begin_as(id, &asked, &locks, start, observer));
         let begun = match begun {
             Ok(begun) => begun,
