@@ -9,6 +9,7 @@ mod columns;
 mod history;
 mod open;
 mod overlap;
+mod places;
 mod rows;
 mod statements;
 mod tables;

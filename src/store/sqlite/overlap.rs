@@ -10,7 +10,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::database;
 use crate::store::sqlite::text::{mode_number, namespace};
 
-/// The two tables that hold resources: `lock` by task, `want` by place in the queue.
+/// The questions to a table that holds resources.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Statements {
     point: &'static str,
@@ -24,13 +24,6 @@ pub(super) const LOCKS: Statements = Statements {
     above: "SELECT kind, res, mode, token, task FROM lock WHERE ns = ?1 AND res = ?2 AND kind = ?3",
     below: "SELECT kind, res, mode, token, task FROM lock WHERE ns = ?1 AND res >= ?2 AND res < ?3",
     below_to_end: "SELECT kind, res, mode, token, task FROM lock WHERE ns = ?1 AND res >= ?2",
-};
-
-pub(super) const WANTS: Statements = Statements {
-    point: "SELECT kind, res, mode, seq FROM want WHERE ns = ?1 AND res = ?2",
-    above: "SELECT kind, res, mode, seq FROM want WHERE ns = ?1 AND res = ?2 AND kind = ?3",
-    below: "SELECT kind, res, mode, seq FROM want WHERE ns = ?1 AND res >= ?2 AND res < ?3",
-    below_to_end: "SELECT kind, res, mode, seq FROM want WHERE ns = ?1 AND res >= ?2",
 };
 
 /// What to do with a row.

@@ -1,6 +1,6 @@
 //! The rows of the lock rules as SQL. One prepared statement per question, kept for the life of the connection.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use rusqlite::params;
@@ -8,12 +8,13 @@ use rusqlite::params;
 use crate::model::{Change, Lock, LockSet, Now, RepoPath, Resource, TaskId, Ticket, Token, TransactionId};
 use crate::store::data::{HeldLock, NewEvent, Transaction};
 use crate::store::error::StoreError;
-use crate::store::rows::{End, LockRow, Part, Rows, TaskRow, WaiterRow};
+use crate::store::rows::{LockRow, Part, Rows, TaskRow, WaiterRow};
 use crate::store::sqlite::columns::{
     TASK, TRANSACTION, WAITER, change_row, lock_row, phase_columns, seq_number, shares_column, task_row,
     transaction_row, waiter_row,
 };
 use crate::store::sqlite::overlap;
+use crate::store::sqlite::places;
 use crate::store::sqlite::statements::SqlRows;
 use crate::store::sqlite::text::{self, mode_number, namespace, to_json, token_number};
 
@@ -173,37 +174,7 @@ impl Rows for SqlRows<'_> {
     }
 
     fn conflicting_places(&mut self, wants: &LockSet, part: Part) -> Result<Vec<u64>> {
-        let mut places = BTreeSet::new();
-        overlap::for_each(
-            self.connection,
-            overlap::WANTS,
-            &mut wants.in_line(),
-            &mut |row| {
-                let seq = text::token(row, 3)?.get();
-                if seq > part.after && seq < part.before {
-                    places.insert(seq);
-                }
-                Ok(ControlFlow::Continue(()))
-            },
-        )?;
-        let mut nearest: Box<dyn Iterator<Item = u64>> = match part.from {
-            End::First => Box::new(places.into_iter()),
-            End::Last => Box::new(places.into_iter().rev()),
-        };
-        let mut chosen = Vec::new();
-        while chosen.len() < part.limit
-            && let Some(seq) = nearest.next()
-        {
-            // What is handed over already is held and waits no more.
-            let queued = self.one(
-                "SELECT 1 FROM waiter WHERE seq = ?1 AND phase <> 'granted'",
-                [seq_number(seq)],
-                |_| Ok(()),
-            )?;
-            chosen.extend(queued.map(|()| seq));
-        }
-        chosen.sort_unstable();
-        Ok(chosen)
+        places::conflicting(self.connection, &mut wants.in_line(), part)
     }
 
     fn queue(&mut self, row: &WaiterRow) -> Result<()> {
