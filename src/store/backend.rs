@@ -10,6 +10,7 @@ use crate::model::{
     TransactionState,
 };
 use crate::store::acquire::{Acquired, Line};
+use crate::store::blocked::Blocked;
 use crate::store::data::{
     Asker, Attempt, Decision, HeldLock, NewEvent, NewTransaction, Release, Steal, Transaction, Upkeep,
 };
@@ -66,7 +67,7 @@ pub(crate) trait Backend: Send {
     /// Reads one place in the queue.
     fn waiter(&mut self, now: &Now, ticket: Ticket) -> Result<Option<WaiterRow>>;
     /// Reads the queue, each waiter with those in its way.
-    fn waiters(&mut self, now: &Now) -> Result<Vec<(WaiterRow, Vec<TaskId>)>>;
+    fn waiters(&mut self, now: &Now) -> Result<Vec<Blocked>>;
     /// Reads every lock that conflicts with one of `wants`.
     fn conflicting(
         &mut self,

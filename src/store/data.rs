@@ -137,8 +137,10 @@ pub struct Waiter {
     pub wants: LockSet,
     /// Since when.
     pub since: WallTime,
-    /// Who is in the way, holders and earlier waiters.
+    /// Who is in the way, holders and earlier waiters. Where they are many, some of the holders and whoever is served first.
     pub blocked_by: Vec<TaskId>,
+    /// There may be more in the way than are named.
+    pub and_others: bool,
 }
 
 /// A transaction to open.

@@ -128,13 +128,6 @@ fn keeps_somebody_waiting(rows: &mut dyn Rows, task: &TaskId) -> Result<bool> {
         .is_empty())
 }
 
-/// Everybody that a place in the queue waits for.
-pub(crate) fn blocked_at(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<BTreeSet<TaskId>> {
-    Ok(waiting_at(rows, waiter)?
-        .map(|wait| wait.blockers())
-        .unwrap_or_default())
-}
-
 fn waiting_at(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<Option<Wait>> {
     if !waiter.is_queued() {
         return Ok(None);

@@ -8,6 +8,7 @@ use crate::model::{
 };
 use crate::store::acquire::{Acquired, Line};
 use crate::store::backend::{Backend, LockAndTask, Registry, Stolen, TaskAndLocks, Wake};
+use crate::store::blocked::Blocked;
 use crate::store::data::{
     Asker, Attempt, Decision, NewEvent, NewTransaction, Release, Steal, Transaction, Upkeep,
 };
@@ -16,7 +17,7 @@ use crate::store::judge::missing_task;
 use crate::store::lease::Lease;
 use crate::store::queue::Look;
 use crate::store::rows::{Durability, Evidence, Rows, TaskRow, WaiterRow};
-use crate::store::{acquire, deadlock, ending, lease, queue};
+use crate::store::{acquire, blocked, ending, lease, queue};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -163,15 +164,8 @@ impl<E: Engine> Backend for Local<E> {
         self.read(now, |rows| rows.waiter(ticket))
     }
 
-    fn waiters(&mut self, now: &Now) -> Result<Vec<(WaiterRow, Vec<TaskId>)>> {
-        self.read(now, |rows| {
-            let waiters = rows.waiters()?.into_iter();
-            let with_blockers = waiters.map(|row| {
-                let blockers = deadlock::blocked_at(rows, &row)?;
-                Ok((row, blockers.into_iter().collect()))
-            });
-            with_blockers.collect()
-        })
+    fn waiters(&mut self, now: &Now) -> Result<Vec<Blocked>> {
+        self.read(now, |rows| blocked::queue(rows))
     }
 
     fn conflicting(

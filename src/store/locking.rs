@@ -178,8 +178,8 @@ impl Store {
         for (row, _) in self.parts.tasks(&now)? {
             questions.insert(Subject::Lease(row.id), row.owner);
         }
-        for (waiter, _) in self.parts.waiters(&now)? {
-            questions.insert(Subject::Place(waiter.seq), waiter.owner);
+        for blocked in self.parts.waiters(&now)? {
+            questions.insert(Subject::Place(blocked.waiter.seq), blocked.waiter.owner);
         }
         let mut evidence = Evidence::new();
         self.ask(&questions, &mut evidence);

@@ -11,6 +11,7 @@
 mod acquire;
 mod backend;
 mod bell;
+mod blocked;
 mod data;
 mod deadlock;
 mod describe;
@@ -137,12 +138,13 @@ impl Store {
     pub fn waiters(&mut self) -> Result<Vec<Waiter>, StoreError> {
         let now = self.host.now();
         let waiters = self.parts.waiters(&now)?.into_iter();
-        let queued = waiters.filter(|(row, _)| row.is_queued());
-        let shown = queued.map(|(row, blocked_by)| Waiter {
-            task: row.task,
-            wants: row.wants,
-            since: row.since,
-            blocked_by,
+        let queued = waiters.filter(|blocked| blocked.waiter.is_queued());
+        let shown = queued.map(|blocked| Waiter {
+            task: blocked.waiter.task,
+            wants: blocked.waiter.wants,
+            since: blocked.waiter.since,
+            blocked_by: blocked.by.into_iter().collect(),
+            and_others: blocked.and_others,
         });
         Ok(shown.collect())
     }
@@ -154,7 +156,7 @@ impl Store {
             .parts
             .waiters(&now)?
             .into_iter()
-            .map(|(row, _)| row.ticket)
+            .map(|blocked| blocked.waiter.ticket)
             .collect())
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Amount, AnyOf, Lock, LockSet, Mode, PoolName, Resource, Share};
+use crate::model::{Amount, AnyOf, Lock, LockSet, Mode, PoolName, Resource, Share, TaskId};
 use crate::store::error::StoreError;
 use crate::store::judge::Request;
 use crate::store::rows::{LockRow, Part, Rows, WaiterRow};
@@ -50,6 +50,13 @@ pub(crate) enum Claimant {
 }
 
 impl Claimant {
+    pub(crate) fn task(&self) -> &TaskId {
+        match self {
+            Self::Holder(row) => &row.task,
+            Self::Place(waiter, _) => &waiter.task,
+        }
+    }
+
     pub(crate) fn resource(&self) -> &Resource {
         match self {
             Self::Holder(row) => &row.lock.resource,

@@ -96,6 +96,7 @@ struct WaiterDocument {
     wants: Vec<WantDocument>,
     since: String,
     blocked_by: Vec<TaskId>,
+    and_others: bool,
 }
 
 impl Status {
@@ -185,6 +186,7 @@ impl From<&Waiter> for WaiterDocument {
             wants: WantDocument::all(&waiter.wants),
             since: time::rfc3339(waiter.since),
             blocked_by: waiter.blocked_by.clone(),
+            and_others: waiter.and_others,
         }
     }
 }
@@ -265,7 +267,10 @@ fn describe_task(status: &TaskStatus) -> String {
 }
 
 fn describe_waiter(waiter: &Waiter) -> String {
-    let blockers: Vec<&str> = waiter.blocked_by.iter().map(TaskId::as_str).collect();
+    let mut blockers: Vec<&str> = waiter.blocked_by.iter().map(TaskId::as_str).collect();
+    if waiter.and_others {
+        blockers.push("and others");
+    }
     let mut text = format!(
         "{}  waits for {} since {}\n",
         waiter.task,

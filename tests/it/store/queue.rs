@@ -138,6 +138,25 @@ fn a_circle_of_waiters_is_refused_with_its_names() {
 }
 
 #[test]
+fn of_many_in_the_way_only_the_next_are_named() {
+    everywhere(|bench| {
+        bench.begin("holder", &["w:a"]).unwrap();
+        for number in 0..40 {
+            bench
+                .stand(&format!("waiter-{number:02}"), &["w:a", "r:b"])
+                .unwrap_err();
+        }
+        let waiters = bench.store.waiters().unwrap();
+        let first = [task("holder"), task("waiter-00"), task("waiter-01")];
+        assert_eq!(waiters[2].blocked_by, first);
+        assert!(!waiters[2].and_others);
+        let last = &waiters[39];
+        assert_eq!(last.blocked_by[..3], first);
+        assert!(last.blocked_by.len() < 20 && last.and_others, "{last:?}");
+    });
+}
+
+#[test]
 fn who_waits_is_served_in_order_and_at_once() {
     everywhere(|bench| {
         const WAITERS: usize = 4;
