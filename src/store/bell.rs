@@ -1,6 +1,6 @@
 //! Waking waiters: a socket each where processes share a store, one bell for all where threads do.
 //!
-//! What arrives here is only a hint. Whoever wakes up asks the store, and looks for itself every second anyway.
+//! What arrives here is only a hint. Whoever wakes up asks the store, and looks for itself every few seconds anyway.
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ impl Bell {
     /// Wakes whoever listens for `ticket`. Answers whether somebody may have heard it.
     pub(crate) fn ring(&self, ticket: Ticket) -> bool {
         match self {
-            // Whatever fails here, the waiter looks for itself within a second.
+            // Whatever fails here, the waiter looks for itself before long.
             Self::Sockets(directory) => {
                 !matches!(notify(directory, &ticket.to_string()), Ok(Notified::NobodyThere))
             }

@@ -283,6 +283,13 @@ pub(crate) fn predecessor(rows: &mut dyn Rows, request: &Request<'_>) -> Result<
     }
 }
 
+/// Tells how far the first place is that `request` has to wait for. Places are numbered in order of arrival, so there are at
+/// most so many before it.
+pub(crate) fn places_ahead(rows: &mut dyn Rows, request: &Request<'_>) -> Result<u64> {
+    let first = rows.conflicting_places(request.wants, Part::first(1, request.seq))?;
+    Ok(first.first().map_or(0, |first| request.seq - first))
+}
+
 pub(crate) fn missing_task(task: &TaskId) -> StoreError {
     StoreError::Damaged(format!("rows belong to the task {task}, which does not exist"))
 }

@@ -121,7 +121,7 @@ impl Store {
             if self.bell.ring(ticket) {
                 continue;
             }
-            // Best effort: what nobody claims ends by itself, and those behind look for themselves every second.
+            // Best effort: what nobody claims ends by itself, and those behind look for themselves.
             tickets.extend(self.bury_if_dead(ticket).unwrap_or_default());
         }
     }

@@ -30,6 +30,8 @@ pub(crate) struct Still {
     pub(crate) questions: Questions,
     /// The processes whose end would be news for this waiter.
     pub(crate) watch: Vec<Process>,
+    /// How far the first in line is, at most. A waiter that keeps a lease alive by looking counts as the first.
+    pub(crate) ahead: u64,
 }
 
 /// What a waiter reads, without the door, when it woke up or its second is over.
@@ -57,10 +59,16 @@ pub(crate) fn look(rows: &mut dyn Rows, ticket: Ticket, evidence: &Evidence) -> 
         return Ok(Look::Turn);
     }
     let watch = worth_watching(rows, &request, &found)?;
+    let ahead = if held.is_empty() {
+        judge::places_ahead(rows, &request)?
+    } else {
+        0
+    };
     Ok(Look::Still(Box::new(Still {
         blockers: found.blockers,
         questions: found.questions,
         watch,
+        ahead,
     })))
 }
 

@@ -1,4 +1,5 @@
-//! Waiting in the queue: one socket, the lives of those in the way, and a look every second.
+//! Waiting in the queue: one socket, the lives of those in the way, and a look every second, or every few at the end of a
+//! long queue.
 //!
 //! The datagram, and the end of a process, are only hints: whatever wakes a waiter, it asks the store. It looks as a
 //! reader, and comes through the door only when there is something to be had, so a hundred idle waiters cost nothing.
@@ -20,6 +21,14 @@ use crate::store::{Store, describe};
 
 /// How long a waiter sleeps at most before it looks for itself.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// For each so many places before it a waiter sleeps that long once more: else thousands would keep the machine busy with
+/// looking.
+const PLACES_PER_LOOK: u64 = 64;
+
+/// How often it sleeps that long at most. A grant that was handed over has to be claimed in ten seconds, also by a waiter
+/// whose wake-up was lost.
+const LOOKS_MISSED_MAX: u32 = 8;
 
 /// How far the sleeps of different waiters are kept apart.
 const JITTER_STEPS: u32 = 256;
@@ -87,7 +96,7 @@ impl Store {
             }
             let remaining = Duration::from_nanos(remaining_ns.unsigned_abs());
             let watched = self.watch(&still.watch);
-            listener.sleep(remaining.min(pause(place.ticket)), &watched)?;
+            listener.sleep(remaining.min(pause(place.ticket, still.ahead)), &watched)?;
         }
     }
 
@@ -128,10 +137,13 @@ impl Store {
     }
 }
 
-/// How long this waiter sleeps: between nine tenths and the whole of a second, so that many do not wake at once.
-fn pause(ticket: Ticket) -> Duration {
+/// How long a waiter with so many places before it sleeps: between nine tenths and the whole of one to eight seconds, so that
+/// many do not wake at once.
+fn pause(ticket: Ticket, ahead: u64) -> Duration {
     let step = u32::from(ticket.as_bytes()[15]);
-    LOOK_EVERY.saturating_sub(LOOK_EVERY / 10 * step / JITTER_STEPS)
+    let looks = u32::try_from(ahead / PLACES_PER_LOOK).unwrap_or(LOOKS_MISSED_MAX);
+    let pause = LOOK_EVERY * looks.clamp(1, LOOKS_MISSED_MAX);
+    pause.saturating_sub(pause / 10 * step / JITTER_STEPS)
 }
 
 /// Who is in the way, for noticing that it changed.
@@ -140,4 +152,22 @@ fn names(conflicts: &[Conflict]) -> Vec<(&crate::model::Resource, &crate::model:
         .iter()
         .map(|conflict| (&conflict.resource, &conflict.holder.task))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_thousand_waiters_look_some_thousand_times_a_second() {
+        let ticket = Ticket::from_uuid(Uuid::nil());
+        assert_eq!(pause(ticket, 0), LOOK_EVERY);
+        assert_eq!(pause(ticket, 64), LOOK_EVERY);
+        let looks: f64 = (0..10_000)
+            .map(|ahead| pause(ticket, ahead).as_secs_f64().recip())
+            .sum();
+        assert!(looks < 2_000.0, "{looks}");
+        let longest = i64::try_from(pause(ticket, u64::MAX).as_nanos()).unwrap();
+        assert!(longest < CLAIM_NS, "a lost wake-up costs no grant");
+    }
 }
