@@ -79,6 +79,30 @@ pub(crate) fn line(document: &impl Serialize) -> anyhow::Result<()> {
     print(line.as_bytes())
 }
 
+/// One JSON array that is printed part by part: it need not fit into memory.
+#[derive(Debug, Default)]
+pub(crate) struct Array {
+    has_begun: bool,
+}
+
+impl Array {
+    /// Prints more elements.
+    pub(crate) fn print(&mut self, elements: impl Iterator<Item = impl Serialize>) -> anyhow::Result<()> {
+        let mut text = String::new();
+        for element in elements {
+            text.push(if self.has_begun { ',' } else { '[' });
+            text += &safe_json(&serde_json::to_string(&element)?);
+            self.has_begun = true;
+        }
+        print(text.as_bytes())
+    }
+
+    /// Closes the array.
+    pub(crate) fn end(self) -> anyhow::Result<()> {
+        print(if self.has_begun { b"]\n" } else { b"[]\n" })
+    }
+}
+
 /// Prints text for people. Whatever names, reasons and messages are in it, the terminal obeys none of them.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
     print(safe(text).as_bytes())

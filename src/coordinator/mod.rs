@@ -70,7 +70,7 @@ pub use diff::FileDiff;
 pub use doctor::Finding;
 pub use error::Error;
 pub use heartbeat::Leash;
-pub use history::HistoryFilter;
+pub use history::{History, HistoryFilter};
 pub use hook::{HookAnswer, HookRequest};
 pub use lock::{ForceUnlock, LockRequest, Wanted, WantedKind};
 pub use observer::{Observer, Silent};

@@ -111,6 +111,8 @@ pub(crate) trait Registry: Send {
 
     fn record(&mut self, now: &Now, event: &NewEvent) -> Result<()>;
     fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>>;
+    /// The same before a place in it, the newest first.
+    fn events_before(&mut self, before: u64, limit: usize) -> Result<Vec<Event>>;
     fn last_event(&mut self) -> Result<u64>;
     /// Does one bounded piece of work on the history. Answers how many lines or rows it was about.
     fn upkeep(&mut self, what: &Upkeep) -> Result<usize>;

@@ -49,6 +49,7 @@ pub(crate) trait Engine: Send {
     /// Reads the states that recovery cares about, as cheaply as possible.
     fn unfinished(&mut self) -> Result<Vec<TransactionId>>;
     fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>>;
+    fn events_before(&mut self, before: u64, limit: usize) -> Result<Vec<Event>>;
     fn last_event(&mut self) -> Result<u64>;
     fn upkeep(&mut self, what: &Upkeep) -> Result<usize>;
     fn history_bytes(&mut self) -> Result<u64>;
@@ -297,6 +298,10 @@ impl<E: Engine> Registry for Local<E> {
 
     fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>> {
         self.0.events(after, limit)
+    }
+
+    fn events_before(&mut self, before: u64, limit: usize) -> Result<Vec<Event>> {
+        self.0.events_before(before, limit)
     }
 
     fn last_event(&mut self) -> Result<u64> {

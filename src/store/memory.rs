@@ -113,6 +113,17 @@ impl Engine for Memory {
             .collect())
     }
 
+    fn events_before(&mut self, before: u64, limit: usize) -> Result<Vec<Event>> {
+        Ok(self
+            .lock()
+            .events
+            .range(..before)
+            .rev()
+            .take(limit)
+            .map(|(_, event)| event.clone())
+            .collect())
+    }
+
     fn last_event(&mut self) -> Result<u64> {
         Ok(self.lock().event_seq)
     }

@@ -119,6 +119,11 @@ impl Store {
         self.parts.events(after, limit)
     }
 
+    /// Reads the history before a place in it, the newest first.
+    pub fn events_before(&mut self, before: u64, limit: usize) -> Result<Vec<Event>, StoreError> {
+        self.parts.events_before(before, limit)
+    }
+
     /// Returns the place of the newest line of the history; 0 when it is empty.
     pub fn last_event(&mut self) -> Result<u64, StoreError> {
         self.parts.last_event()

@@ -10,7 +10,7 @@ use crate::cli::Context;
 use crate::cli::arguments::span;
 use crate::cli::document::EventDocument;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::output;
+use crate::cli::output::{self, Array};
 use crate::cli::text::{columns, plain};
 use crate::cli::time;
 
@@ -48,21 +48,32 @@ impl History {
             since: self.since.map(|span| time::before(context.host.now().wall, span)),
             newest: (!self.all).then_some(self.newest),
         };
-        let events = context.coordinator()?.history(&filter)?;
+        let mut coordinator = context.coordinator()?;
+        let mut history = coordinator.history(filter)?;
+        let mut array = Array::default();
+        let mut is_empty = true;
+        loop {
+            let events = coordinator.history_page(&mut history)?;
+            if events.is_empty() {
+                break;
+            }
+            is_empty = false;
+            if context.output.json {
+                array.print(events.into_iter().map(EventDocument::from))?;
+            } else {
+                output::text(&describe(&events))?;
+            }
+        }
         if context.output.json {
-            let documents: Vec<EventDocument> = events.into_iter().map(EventDocument::from).collect();
-            output::line(&documents)?;
-        } else {
-            output::text(&describe(&events))?;
+            array.end()?;
+        } else if is_empty {
+            output::text("Nothing has happened.\n")?;
         }
         Ok(ExitCode::Done)
     }
 }
 
 fn describe(events: &[Event]) -> String {
-    if events.is_empty() {
-        return "Nothing has happened.\n".to_owned();
-    }
     let rows = events.iter().map(|event| {
         let task = event.task.as_ref().map(ToString::to_string).unwrap_or_default();
         let why = event.reason.as_deref().map(plain).unwrap_or_default();

@@ -108,27 +108,64 @@ pub(super) fn events(connection: &Connection, after: u64, limit: usize) -> Resul
     Ok(found)
 }
 
+/// Reads lines before a place, the newest first, all of one state, wherever they stand.
+pub(super) fn events_before(connection: &Connection, before: u64, limit: usize) -> Result<Vec<Event>> {
+    let reading = Transaction::new_unchecked(connection, TransactionBehavior::Deferred);
+    let reading = reading.map_err(database("reading the history"))?;
+    let before = i64::try_from(before).unwrap_or(i64::MAX);
+    let loose = lines(
+        &reading,
+        &format!("{LINE} WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2"),
+        (before, i64::try_from(limit).unwrap_or(i64::MAX)),
+    );
+    let mut found = loose.map_err(database("reading the history"))?;
+    let mut before = before;
+    while found.len() < limit
+        && let Some((first, lines)) = pack_before(&reading, before)?
+    {
+        let room = limit - found.len();
+        found.extend(lines.into_iter().rev().filter(|line| line.0 < before).take(room));
+        before = first;
+    }
+    let found = found
+        .into_iter()
+        .map(|line| line.into_event().ok_or_else(damaged));
+    found.collect()
+}
+
 fn lines(connection: &Connection, statement: &str, parameters: (i64, i64)) -> rusqlite::Result<Vec<Line>> {
     let mut statement = connection.prepare_cached(statement)?;
     let lines = statement.query_map(parameters, Line::read)?;
     lines.collect()
 }
 
+/// Reads the first pack with lines after a place, and tells where it ends.
 fn next_pack(connection: &Connection, after: i64) -> Result<Option<(i64, Vec<Line>)>> {
+    let statement = "SELECT last, bytes FROM pack WHERE last > ?1 ORDER BY last LIMIT 1";
+    one_pack(connection, statement, after)
+}
+
+/// Reads the last pack with lines before a place, and tells where it begins. Packs follow one another and do not overlap.
+fn pack_before(connection: &Connection, before: i64) -> Result<Option<(i64, Vec<Line>)>> {
+    let statement = "SELECT first, bytes FROM pack WHERE first < ?1
+         AND last <= (SELECT coalesce(min(last), ?1) FROM pack WHERE last >= ?1) ORDER BY last DESC LIMIT 1";
+    one_pack(connection, statement, before)
+}
+
+fn one_pack(connection: &Connection, statement: &str, place: i64) -> Result<Option<(i64, Vec<Line>)>> {
     let read = || {
-        let mut statement = connection
-            .prepare_cached("SELECT last, bytes FROM pack WHERE last > ?1 ORDER BY last LIMIT 1")?;
-        let pack = statement.query_row([after], |row| {
+        let mut statement = connection.prepare_cached(statement)?;
+        let pack = statement.query_row([place], |row| {
             Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
         });
         pack.optional()
     };
-    let Some((last, bytes)) = read().map_err(database("reading the history"))? else {
+    let Some((end, bytes)) = read().map_err(database("reading the history"))? else {
         return Ok(None);
     };
     let bytes = pack::unpack(&bytes, UNPACKED_BYTES_MAX).map_err(|_| damaged())?;
     let lines = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
-    Ok(Some((last, lines)))
+    Ok(Some((end, lines)))
 }
 
 fn damaged() -> StoreError {

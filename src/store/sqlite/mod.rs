@@ -194,6 +194,10 @@ impl Engine for Sqlite {
         history::bytes(&self.connection)
     }
 
+    fn events_before(&mut self, before: u64, limit: usize) -> Result<Vec<Event>> {
+        history::events_before(&self.connection, before, limit)
+    }
+
     fn identity(&mut self) -> Result<String> {
         tables::identity(&self.connection)
     }

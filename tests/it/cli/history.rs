@@ -56,6 +56,62 @@ fn the_newest_events_of_the_last_time_are_kept() {
     assert_eq!(events(&sandbox, &["--since", "0s"]), Vec::<Value>::new());
 }
 
+/// Adds events by hand, and one among them that cannot be read.
+fn long_history(sandbox: &Sandbox, before: u32, behind: u32) {
+    let registry = rusqlite::Connection::open(sandbox.path(".mirror/registry.db")).unwrap();
+    let add = |kind: &str, count: u32| {
+        let insert = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?2)
+             INSERT INTO event (at, kind, task) SELECT 1, ?1, 'agent-' || (i % 7) FROM n";
+        registry.execute(insert, (kind, count)).unwrap();
+    };
+    add("task.began", before);
+    add("unreadable", 1);
+    add("task.began", behind);
+}
+
+#[test]
+fn the_newest_are_found_from_the_end_however_long_the_history_is() {
+    let sandbox = initialised();
+    long_history(&sandbox, 0, 2000);
+    assert_eq!(events(&sandbox, &["-n", "60"]).len(), 60);
+    assert_eq!(events(&sandbox, &["-n", "200", "-t", "agent-3"]).len(), 200);
+    assert_eq!(events(&sandbox, &["-n", "0"]), Vec::<Value>::new());
+    assert_eq!(sandbox.mirror(["history", "--all"]).code(), Some(7));
+}
+
+#[test]
+fn a_long_history_is_printed_while_it_is_read() {
+    let sandbox = initialised();
+    long_history(&sandbox, 2500, 0);
+    for words in [["history", "--all"].as_slice(), &["history", "--all", "--json"]] {
+        let broken = sandbox.mirror(words);
+        assert_eq!(broken.code(), Some(7));
+        assert!(broken.stdout().matches("task.began").count() > 1000);
+    }
+}
+
+#[test]
+fn a_long_history_is_the_same_in_parts() {
+    let sandbox = initialised();
+    long_history(&sandbox, 4500, 0);
+    let registry = rusqlite::Connection::open(sandbox.path(".mirror/registry.db")).unwrap();
+    registry
+        .execute("DELETE FROM event WHERE kind = 'unreadable'", [])
+        .unwrap();
+    let all = events(&sandbox, &["--all"]);
+    assert!(all.len() > 4500);
+    assert_eq!(events(&sandbox, &["-n", "3333"]), all[all.len() - 3333..]);
+    assert_eq!(events(&sandbox, &["-n", "1000000"]), all);
+    let of_one: Vec<Value> = all
+        .iter()
+        .filter(|event| event["task"] == "agent-3")
+        .cloned()
+        .collect();
+    assert_eq!(events(&sandbox, &["--all", "-t", "agent-3"]), of_one);
+    let text = sandbox.mirror(["history", "--all"]).succeeded().stdout();
+    assert_eq!(text.lines().count(), all.len());
+}
+
 #[test]
 fn without_events_it_says_so() {
     let sandbox = initialised();
