@@ -190,7 +190,7 @@ fn what_is_written_to_the_displaced_file_is_kept_by_cleanup() {
 
 /// What a user types meanwhile. Git itself refuses some of it while its lock is held; nothing of it is lost, and the
 /// agent's commit is in the end.
-const GIT: [&str; 7] = [
+const GIT: [&str; 9] = [
     "echo more > user; git commit -q -m 'by the user' user",
     "git commit -q --allow-empty -m 'by the user'",
     "echo more > user; git stash -q",
@@ -198,6 +198,11 @@ const GIT: [&str; 7] = [
     "git pack-refs --all",
     "git checkout -q -b elsewhere; git checkout -q main",
     "git update-ref refs/heads/main $(git commit-tree -p HEAD -m 'by the user' HEAD^{tree})",
+    "git branch upstream $(git commit-tree -p HEAD -m 'upstream' HEAD^{tree})
+     git update-ref refs/heads/main $(git commit-tree -p HEAD -m 'by the user' HEAD^{tree})
+     git rebase -q upstream",
+    "git branch upstream $(git commit-tree -p HEAD -m 'upstream' HEAD^{tree})
+     echo more > user; git commit -q -m 'by the user' user; git rebase -q --autostash upstream",
 ];
 
 #[test]
@@ -209,6 +214,7 @@ fn git_commands_at_any_step_lose_nothing() {
             let typed = sandbox.program("sh").args(["-c", command]).run();
             let moved = sandbox.git(["log", "--format=%s", "-1"]) == "by the user";
             let stashed = sandbox.git(["stash", "list"]);
+            let user = sandbox.read("user");
             let finished = go_on(running);
             let when = format!("{point}, {command}: {typed}\n{finished}");
             if finished.code() != Some(0) {
@@ -219,11 +225,14 @@ fn git_commands_at_any_step_lose_nothing() {
             assert!(subjects.contains("by the agent"), "{when}\n{subjects}");
             assert_eq!(subjects.contains("by the user"), moved, "{when}\n{subjects}");
             assert_eq!(sandbox.git(["stash", "list"]), stashed, "{when}");
+            assert_eq!(sandbox.read("user"), user, "{when}");
             for path in ["a", "b", "new"] {
                 assert_eq!(sandbox.read(path), format!("agent's {path}\n"), "{when}");
             }
             sandbox.try_git(["fsck", "--full", "--strict"]).succeeded();
-            assert!(!sandbox.exists(".git/index.lock"), "{when}");
+            for leftover in ["index.lock", "rebase-merge", "rebase-apply"] {
+                assert!(!sandbox.exists(format!(".git/{leftover}")), "{when}");
+            }
         }
     }
 }
