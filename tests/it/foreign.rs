@@ -188,6 +188,115 @@ fn what_is_written_to_the_displaced_file_is_kept_by_cleanup() {
     assert_kept(&sandbox, "by an editor\n", &cleaned);
 }
 
+/// An editor that has mapped a file: what it writes goes through no call that anybody could see. Mapping memory takes
+/// `unsafe` in Rust, and Perl, without which there is no git, can do it with its own `syscall`.
+struct Mapped {
+    editor: Running,
+    pipe: tempfile::TempDir,
+}
+
+impl Mapped {
+    fn new(sandbox: &Sandbox, path: &str) -> Self {
+        let pipe = tempfile::tempdir().unwrap();
+        let at = pipe.path().join("keys");
+        rustix::fs::mknodat(rustix::fs::CWD, &at, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        // read() puts the bytes straight into the mapping. The address is fixed: low, and so far free in every process.
+        let script = format!(
+            "my $at = 0x10000000;
+             open my $file, '+<', $ARGV[0] or die $!;
+             syscall({MMAP}, $at, 4096, 3, 0x100001, fileno $file, 0) == $at or die \"mmap: $!\";
+             close $file;
+             $| = 1;
+             print \"mapped\\n\";
+             while (open my $keys, '<', $ARGV[1]) {{
+                 syscall({READ}, fileno $keys, $at, 4096) > 0 or die \"read: $!\";
+                 print \"written\\n\";
+             }}"
+        );
+        let editor = sandbox.program("perl").args(["-e", &script, path]);
+        let editor = editor.args([&at]).start();
+        editor.until_stdout("mapped\n");
+        Self { editor, pipe }
+    }
+
+    /// Writes `bytes` over the beginning of the file. They must not be longer than it: a mapping does not grow.
+    fn write(&self, bytes: &str) {
+        fs::write(self.pipe.path().join("keys"), bytes).unwrap();
+        self.editor.until_stdout("written\n");
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+const MMAP: i64 = 9;
+#[cfg(target_arch = "x86_64")]
+const READ: i64 = 0;
+#[cfg(target_arch = "aarch64")]
+const MMAP: i64 = 222;
+#[cfg(target_arch = "aarch64")]
+const READ: i64 = 63;
+
+const LONG_ENOUGH: &str = "as it was before\n";
+const THROUGH_THE_MAPPING: &str = "by an editor\nore\n";
+
+/// As [`staged`], with a file `a` that an editor can write into without making it longer.
+fn staged_for_mapping() -> Sandbox {
+    let sandbox = Sandbox::with_files(&[("a", LONG_ENOUGH), ("b", "old b\n")]);
+    sandbox.mirror(["init"]).succeeded();
+    sandbox
+        .mirror(["begin", "-t", "agent", "-w", "a", "-w", "b"])
+        .succeeded();
+    for path in ["a", "b"] {
+        let stage = sandbox.mirror_program().args(["stage", "-t", "agent", path]);
+        stage.input(format!("agent's {path}\n")).run().succeeded();
+    }
+    sandbox
+}
+
+#[test]
+fn what_is_written_through_a_mapping_is_in_the_tree_or_in_quarantine() {
+    for point in BEFORE.iter().chain(&AFTER) {
+        let sandbox = staged_for_mapping();
+        let mapped = Mapped::new(&sandbox, "a");
+        let running = stopped_at(&sandbox, point);
+        mapped.write(THROUGH_THE_MAPPING);
+        let finished = go_on(running);
+        let is_seen = BEFORE[..5].contains(point);
+        let expected = if is_seen { Some(5) } else { Some(0) };
+        assert_eq!(finished.code(), expected, "{point}: {finished}");
+        assert_kept(&sandbox, THROUGH_THE_MAPPING, &finished);
+        let tree = if is_seen {
+            THROUGH_THE_MAPPING
+        } else {
+            "agent's a\n"
+        };
+        assert_eq!(sandbox.read("a"), tree, "{point}");
+    }
+}
+
+#[test]
+fn what_is_written_through_a_mapping_between_a_crash_and_recovery_is_kept_as_well() {
+    for point in AFTER {
+        let sandbox = staged_for_mapping();
+        let mapped = Mapped::new(&sandbox, "a");
+        killed_at(&sandbox, point);
+        mapped.write(THROUGH_THE_MAPPING);
+        let recovered = sandbox.mirror(["recover"]).succeeded();
+        assert_kept(&sandbox, THROUGH_THE_MAPPING, &recovered);
+        assert_eq!(sandbox.read("a"), "agent's a\n", "{point}");
+    }
+}
+
+#[test]
+fn what_is_written_through_a_mapping_after_the_commit_is_kept_by_cleanup() {
+    let sandbox = staged_for_mapping();
+    let mapped = Mapped::new(&sandbox, "a");
+    sandbox.mirror(COMMIT).succeeded();
+    mapped.write(THROUGH_THE_MAPPING);
+    assert_eq!(sandbox.read("a"), "agent's a\n");
+    let cleaned = sandbox.mirror(["cleanup", "--force"]).succeeded();
+    assert_kept(&sandbox, THROUGH_THE_MAPPING, &cleaned);
+}
+
 /// What a user types meanwhile. Git itself refuses some of it while its lock is held; nothing of it is lost, and the
 /// agent's commit is in the end.
 const GIT: [&str; 9] = [

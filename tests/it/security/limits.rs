@@ -73,6 +73,21 @@ fn a_program_with_the_old_file_open_goes_on_with_the_old_bytes() {
     assert_eq!(sandbox.shell("cat .mirror/quarantine/*/*"), "old\ntoo late\n");
 }
 
+/// The last look at a displaced file is the one before it is removed: an hour after the commit, unless somebody is in a
+/// hurry. It makes no difference whether the file is open or mapped.
+#[test]
+fn what_is_written_to_a_displaced_file_after_the_last_look_is_gone() {
+    let sandbox = staged();
+    let mut old = fs::File::options().append(true).open(sandbox.path("a")).unwrap();
+    sandbox.mirror(["commit", "-t", "t"]).succeeded();
+    sandbox.mirror(["cleanup"]).succeeded();
+    sandbox.mirror(["cleanup", "--force"]).succeeded();
+    old.write_all(b"too late\n").unwrap();
+    sandbox.mirror(["cleanup", "--force"]).succeeded();
+    assert_eq!(sandbox.read("a"), "new\n");
+    assert_eq!(sandbox.shell("grep -rl 'too late' . || true"), "");
+}
+
 #[test]
 fn two_refs_do_not_move_in_one_instant() {
     let sandbox = Sandbox::with_files(&[("a", "old\n")]);
