@@ -48,6 +48,8 @@ impl Store {
                 }
                 Acquired::Queued { wake } => {
                     self.ring(wake);
+                    // The command ends when the wait does, and the log must not grow until then with everybody who queues.
+                    self.after_command();
                     self.wait_in_queue(&line, listener.as_mut(), deadline_ns, on_wait)?
                 }
                 settled => settled,

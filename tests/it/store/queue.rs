@@ -157,6 +157,18 @@ fn of_many_in_the_way_only_the_next_are_named() {
 }
 
 #[test]
+fn the_log_does_not_grow_with_those_who_queue() {
+    let mut bench = Bench::sqlite();
+    bench.begin("holder", &["w:a"]).unwrap();
+    for number in 0..200 {
+        bench.stand(&format!("waiter-{number}"), &["w:a"]).unwrap_err();
+    }
+    let log = format!("{}-wal", bench.registry().path().unwrap());
+    let length = std::fs::metadata(log).unwrap().len();
+    assert!(length < 1 << 20, "{length} bytes");
+}
+
+#[test]
 fn who_waits_is_served_in_order_and_at_once() {
     everywhere(|bench| {
         const WAITERS: usize = 4;
