@@ -206,7 +206,7 @@ fn ambiguous(pools: &BTreeMap<PoolName, Pooled>) -> Option<(PoolName, PoolName)>
 #[cfg(test)]
 mod tests {
     use crate::config::{Config, Layer, Stocked};
-    use crate::model::PoolName;
+    use crate::model::{MemberName, PoolName};
 
     fn message(text: &str) -> String {
         let layer = Layer::from_yaml("config.yaml", text);
@@ -225,7 +225,7 @@ mod tests {
         let Stocked::Members(members) = &of("db").stock else {
             panic!("{config:?}")
         };
-        let names: Vec<&str> = members.iter().map(|member| member.as_str()).collect();
+        let names: Vec<&str> = members.iter().map(MemberName::as_str).collect();
         assert_eq!(names, ["b", "a"], "in the order of preference");
         assert_eq!(of("gpu").tags, ["cuda"]);
         let total = |name: &str| match of(name).stock {

@@ -146,8 +146,8 @@ impl Coordinator {
         let _heartbeat = self.keep_alive(task, leased.is_some())?;
         let turn = self.take_turn(transaction, observer)?;
         let landed = self.land(task, request, leased, observer);
-        if let (Err(_), Some(turn)) = (&landed, turn) {
-            self.give_turn_back(task, turn);
+        if let Some(holder) = turn {
+            self.give_turn_back(&holder);
         }
         landed
     }

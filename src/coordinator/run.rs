@@ -16,7 +16,7 @@ use crate::coordinator::running::Mark;
 use crate::coordinator::worktrees::Leased;
 use crate::coordinator::{
     BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, StageRequest,
-    StageWhat, in_place, resolve, settle,
+    StageWhat, in_place, provider, resolve, settle,
 };
 use crate::disk::fault;
 use crate::host::unique_id;
@@ -58,6 +58,8 @@ pub struct WorkingCopy {
     pub token: Token,
     /// What the task holds.
     pub resources: Vec<Resource>,
+    /// The variables that tell what it was given of what is shared out: ports, members of pools, parts of quotas.
+    pub given: Vec<(String, String)>,
     /// Tells when the locks are lost.
     pub leash: Leash,
 }
@@ -92,12 +94,14 @@ struct Running {
 
 impl WorkingCopy {
     /// Returns the variables by which a program that works here knows as whom.
-    pub fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let own = [
             ("MIRROR_TASK", self.task.to_string()),
             ("MIRROR_TRANSACTION", self.transaction.to_string()),
             ("MIRROR_TOKEN", self.token.to_string()),
-        ]
+        ];
+        let own = own.map(|(name, value)| (name.to_owned(), value));
+        own.into_iter().chain(self.given.iter().cloned()).collect()
     }
 }
 
@@ -325,6 +329,7 @@ impl Running {
             transaction: transaction.id,
             token: task.token,
             resources: task.locks.iter().map(|held| held.lock.resource.clone()).collect(),
+            given: provider::variables(task),
             leash: self.heartbeat.leash(),
         }
     }

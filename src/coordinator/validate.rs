@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::coordinator::plan::Plan;
 use crate::coordinator::worktrees::Leased;
-use crate::coordinator::{Coordinator, Error, Observer, furnish};
+use crate::coordinator::{Coordinator, Error, Observer, furnish, provider};
 use crate::disk::{self, walk};
 use crate::model::Entry;
 
@@ -74,6 +74,7 @@ fn run(plan: &Plan, command: &str, copy: &Path) -> Result<(), Error> {
         .env("MIRROR_TRANSACTION", plan.order.transaction.id.to_string())
         .env("MIRROR_TOKEN", plan.order.task.token.to_string())
         .env("MIRROR_ROOT", copy)
+        .envs(provider::variables(&plan.order.task))
         .stdin(Stdio::null())
         .output()
         .map_err(fail)?;

@@ -76,7 +76,7 @@ fn every_fault_of_every_source_is_told_with_its_place() {
     $ mirror config check
     --- stderr
     Error: Invalid value in the environment variable MIRROR_HISTORY_KEEP_DAYS: expected a whole number of days, at least 0, and not "soon"
-      Invalid configuration: unknown key "locks", expected one of resource_manager, store, git, hooks, history
+      Invalid configuration: unknown key "locks", expected one of resource_manager, store, git, run, hooks, history, pools
        --> [SANDBOX]/root/.mirror/config.yaml:1:1
         |
       1 | locks: 3

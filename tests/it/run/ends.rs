@@ -343,3 +343,39 @@ fn a_directory_without_git_works_as_well() {
     assert_eq!(sandbox.read("a"), "last\n");
     assert!(sandbox.exists("go"));
 }
+
+#[test]
+fn what_is_shared_out_arrives_as_variables() {
+    let sandbox = repository();
+    sandbox.write(
+        ".mirror/config.yaml",
+        "pools: {db: [db-1, db-2], memory: {total: 4GiB}}\n",
+    );
+    let arguments = [
+        "-w",
+        "src/",
+        "--port",
+        "--pool",
+        "db",
+        "--quota",
+        "memory=1GiB",
+        "--validate",
+        "test $MIRROR_POOL_DB = db-1",
+        "-m",
+        "x",
+    ];
+    let ran = run(
+        &sandbox,
+        &arguments,
+        "echo $MIRROR_PORT $MIRROR_POOL_DB $MIRROR_QUOTA_MEMORY; echo > src/a.js",
+    )
+    .succeeded();
+    let told = ran.stdout();
+    let mut words = told.lines().next().unwrap().split(' ');
+    assert!(
+        (5000..=6000).contains(&words.next().unwrap().parse::<u16>().unwrap()),
+        "{told}"
+    );
+    assert_eq!(words.collect::<Vec<_>>(), ["db-1", "1073741824"]);
+    assert_clean(&sandbox);
+}
