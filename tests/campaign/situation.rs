@@ -245,8 +245,11 @@ fn copy_and_change(sandbox: &Sandbox) {
     );
 }
 
+/// A repository is put back as it was for hundreds of experiments, on machines of any speed: its leases outlast them.
+const LEASE: &str = "24h";
+
 fn begin(sandbox: &Sandbox, more: &[&str]) {
-    let begin = ["begin", "-t", "agent", "-w", "work/"];
+    let begin = ["begin", "-t", "agent", "--lease", LEASE, "-w", "work/"];
     sandbox.mirror(begin.iter().chain(more)).succeeded();
 }
 
@@ -372,7 +375,7 @@ fn staged_in_worktree() -> Sandbox {
     sandbox.mirror(["init"]).succeeded();
     let linked = sandbox.beside("linked");
     let mirror = |arguments: &[&str]| sandbox.mirror_program().at(&linked).args(arguments);
-    let begin = mirror(&["begin", "-t", "agent", "-w", "a", "-w", "new/"]);
+    let begin = mirror(&["begin", "-t", "agent", "--lease", LEASE, "-w", "a", "-w", "new/"]);
     begin.run().succeeded();
     for path in ["a", "new/b"] {
         let stage = mirror(&["stage", "-t", "agent", path]);
@@ -399,7 +402,7 @@ fn staged_converted_at_home() -> Sandbox {
 fn stage_converted(sandbox: &Sandbox) {
     sandbox.mirror(["init"]).succeeded();
     let paths = ["lines.crlf", "name.ident", "voice.shout", "wide.utf16"];
-    let begin = ["begin", "-t", "agent"].into_iter();
+    let begin = ["begin", "-t", "agent", "--lease", LEASE].into_iter();
     let writes = paths.iter().flat_map(|path| ["-w", path]);
     sandbox.mirror(begin.chain(writes)).succeeded();
     stage(sandbox, "lines.crlf", "one\r\nthree\r\n");
@@ -513,7 +516,9 @@ fn with_packed_files() -> Sandbox {
 fn with_cleanup_due() -> Sandbox {
     let sandbox = with_old_files();
     sandbox
-        .mirror(["begin", "-t", "mover", "-w", "other", "-w", "work/"])
+        .mirror([
+            "begin", "-t", "mover", "--lease", LEASE, "-w", "other", "-w", "work/",
+        ])
         .succeeded();
     sandbox.write(".mirror/config.yaml", "resource_manager: {cleanup_interval: 1}\n");
     sandbox.shell("touch -d yesterday .mirror/cleaned");
