@@ -146,8 +146,8 @@ impl Coordinator {
         let _heartbeat = self.keep_alive(task, leased.is_some())?;
         let turn = self.take_turn(transaction, observer)?;
         let landed = self.land(task, request, leased, observer);
-        if let Some(holder) = turn {
-            self.give_turn_back(&holder);
+        if let Some(turn) = turn {
+            self.give_turn_back(turn);
         }
         landed
     }

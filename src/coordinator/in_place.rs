@@ -27,6 +27,8 @@ struct Kept {
     locks: Vec<Resource>,
     /// The paths that were there; the copy of each is named after its place in here.
     paths: Vec<RepoPath>,
+    /// The directories that were there.
+    directories: BTreeSet<RepoPath>,
 }
 
 /// Where a run's pre-images lie.
@@ -81,6 +83,7 @@ pub(super) fn keep(coordinator: &Coordinator, begun: &Begun) -> Result<(), Error
     }
     let kept = Kept {
         root: coordinator.seen_from_main_root().to_owned(),
+        directories: directories(&coordinator.root, &locks)?,
         locks,
         paths,
     };
@@ -139,7 +142,13 @@ pub(super) fn is_kept(coordinator: &Coordinator, transaction: &TransactionId) ->
 
 /// Makes every covered path what it was; moves what is there instead to `out`. Answers the paths that differed.
 fn restore(coordinator: &Coordinator, aside: &Aside, out: &Path) -> Result<Vec<RepoPath>, Error> {
-    let Some(Kept { root, locks, paths }) = aside.read()? else {
+    let Some(Kept {
+        root,
+        locks,
+        paths,
+        directories: were,
+    }) = aside.read()?
+    else {
         return Ok(Vec::new());
     };
     let root = &Root::open(&coordinator.layout.root().join(root))?;
@@ -164,6 +173,17 @@ fn restore(coordinator: &Coordinator, aside: &Aside, out: &Path) -> Result<Vec<R
     for path in &differing {
         if let Some(copy) = kept.get(path) {
             bring_back(root, path, copy, &aside.kept.join("draft"))?;
+        } else {
+            // A directory that was made for it.
+            root.remove_empty_parents(path)?;
+        }
+    }
+    // The deepest first.
+    for directory in directories(root, &locks)?.into_iter().rev() {
+        if !were.contains(&directory)
+            && let Some((place, _)) = root.find(&directory)?
+        {
+            place.remove_directory_if_empty()?;
         }
     }
     Ok(differing)
@@ -236,6 +256,32 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
             shown(from)
         ))),
     }
+}
+
+/// Lists the directories below those that are locked.
+fn directories(root: &Root, locks: &[Resource]) -> Result<BTreeSet<RepoPath>, Error> {
+    let mut found = BTreeSet::new();
+    for resource in locks {
+        let Resource::Directory(above, _) = resource else {
+            continue;
+        };
+        let from = above.as_ref().map_or_else(
+            || root.path().to_owned(),
+            |above| root.path().join(above.as_path()),
+        );
+        if contained::stat(&from)?.is_none_or(|stat| stat.kind != FileKind::Directory) {
+            continue;
+        }
+        walk::below(&from, &mut |below| {
+            let path = match above {
+                Some(above) => above.join(below),
+                None => RepoPath::new(below),
+            };
+            found.extend(path.ok());
+            Ok::<_, Error>(true)
+        })?;
+    }
+    Ok(found)
 }
 
 /// Lists the files that `locks` cover, without those that git ignores.

@@ -8,16 +8,27 @@ use std::time::Duration;
 
 use serde_json::Map;
 
+use crate::coordinator::running::Mark;
 use crate::coordinator::{Coordinator, Error, Observer};
 use crate::git::Head;
 use crate::model::{Lock, LockSet, Mode, RefName, Resource, TaskId, TransactionId};
-use crate::store::{Asker, LeaseError, NewTask, Release, Standing, Task, Transaction, Wait};
+use crate::store::{Asker, LeaseError, NewTask, Release, Transaction, Wait};
 
 /// How long a landing waits for those before it. Each of them is alive, or is passed over.
 const WAIT_MAX: Duration = Duration::from_hours(24);
 
 /// What the name of whoever holds a turn begins with; the transaction follows.
-const PREFIX: &str = "landing.";
+pub(super) const PREFIX: &str = "landing.";
+
+/// The turn to land.
+#[must_use = "the next one waits for it"]
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// Who holds it.
+    id: TaskId,
+    /// Tells others that this process lives.
+    mark: Mark,
+}
 
 impl Coordinator {
     /// Waits until nobody else is landing where `transaction` will. Answers who holds the turn; nobody without git.
@@ -25,7 +36,7 @@ impl Coordinator {
         &mut self,
         transaction: &Transaction,
         observer: &mut dyn Observer,
-    ) -> Result<Option<TaskId>, Error> {
+    ) -> Result<Option<Turn>, Error> {
         let Some(git) = &self.git else {
             return Ok(None);
         };
@@ -47,29 +58,30 @@ impl Coordinator {
             metadata: Map::new(),
         };
         let id = holder.id.clone();
+        let mark = self.mark(&id)?;
         let wants: LockSet = [turn].into_iter().collect();
-        self.acquire(&Asker::New(holder), &wants, Wait::UpTo(WAIT_MAX), observer)?;
-        self.forget_lost_turns()?;
-        Ok(Some(id))
-    }
-
-    /// Forgets the turns that were taken from the dead: nobody comes back for them.
-    fn forget_lost_turns(&mut self) -> Result<(), Error> {
-        let tasks = self.store.tasks()?.into_iter();
-        let is_lost = |task: &Task| task.standing == Standing::Lost && task.id.as_str().starts_with(PREFIX);
-        for lost in tasks.filter(is_lost) {
-            self.give_turn_back(&lost.id);
+        let granted = self.acquire(&Asker::New(holder), &wants, Wait::UpTo(WAIT_MAX), observer);
+        let turn = Turn { id, mark };
+        if let Err(error) = granted {
+            self.give_turn_back(turn);
+            return Err(error);
         }
-        Ok(())
+        Ok(Some(turn))
     }
 
     /// Lets the next one land. At best effort: a turn ends with its process.
-    pub(super) fn give_turn_back(&mut self, holder: &TaskId) {
+    pub(super) fn give_turn_back(&mut self, turn: Turn) {
+        if let Err(error) = self.forget_turn(&turn.id) {
+            tracing::warn!(%error, "the turn to land ends with this process");
+        }
+        turn.mark.remove();
+    }
+
+    /// Frees a turn, if it is not free yet.
+    pub(super) fn forget_turn(&mut self, holder: &TaskId) -> Result<(), Error> {
         match self.store.release(holder, &Release::All) {
-            Ok(_) | Err(LeaseError::Lost | LeaseError::Unknown) => {}
-            Err(LeaseError::Store(error)) => {
-                tracing::warn!(%error, "the turn to land ends with this process");
-            }
+            Ok(_) | Err(LeaseError::Lost | LeaseError::Unknown) => Ok(()),
+            Err(LeaseError::Store(error)) => Err(error.into()),
         }
     }
 }

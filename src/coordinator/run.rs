@@ -123,7 +123,7 @@ impl Coordinator {
 
     fn begin_run(&mut self, request: &RunRequest, observer: &mut dyn Observer) -> Result<Running, Error> {
         let id = TransactionId::from_uuid(unique_id());
-        let mark = self.mark_run(id)?;
+        let mark = self.mark_run(id, &request.begin.task)?;
         let asked = BeginRequest {
             pid: Some(std::process::id()),
             // What a command changes is known when it has ended: only locks tell which part of it is its own.
@@ -141,7 +141,7 @@ impl Coordinator {
         let begun = match begun {
             Ok(begun) => begun,
             Err(error) => {
-                self.unmark_run(mark);
+                mark.remove();
                 return Err(error);
             }
         };
@@ -268,7 +268,7 @@ impl Coordinator {
         if let Some(leased) = leased {
             self.return_worktree(&leased);
         }
-        self.unmark_run(mark);
+        mark.remove();
     }
 
     /// Rolls a run back, if it has not been decided and nobody is to look at it. Best effort: what fails here is what a kill would

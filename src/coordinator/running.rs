@@ -3,53 +3,61 @@
 //! The file is there before the task is, and goes when the task has. What is found unlocked belongs to a run that was
 //! killed: whatever it started is ended, what it did is dropped, its locks are free.
 
+use std::fmt::Display;
+use std::path::PathBuf;
+
 use crate::coordinator::worktrees::stop_strays;
-use crate::coordinator::{Coordinator, Error, Observer, in_place, settle};
+use crate::coordinator::{Coordinator, Error, Observer, in_place, landing, settle};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault};
-use crate::model::{EventKind, Resource, TaskId, TransactionId, TransactionState, overlap};
-use crate::store::NewEvent;
+use crate::model::{EventKind, Resource, TaskId, TransactionId, TransactionState, Verdict, overlap};
+use crate::store::{NewEvent, Release};
+
+/// The largest mark that is read, in bytes: it holds the name of a task.
+const MARK_BYTES_MAX: u64 = 256;
 
 /// The mark of a run that goes on.
 #[must_use = "a run whose mark is dropped counts as dead"]
 #[derive(Debug)]
 pub(super) struct Mark {
-    transaction: TransactionId,
+    path: PathBuf,
     _lock: FileLock,
+}
+
+impl Mark {
+    /// Takes the mark away: what it marked is over and has left nothing.
+    pub(super) fn remove(self) {
+        if let Err(error) = disk::remove_file_if_there(&self.path) {
+            tracing::warn!(%error, "the mark of what is over is left to recovery");
+        }
+    }
 }
 
 impl Coordinator {
     /// Marks a run as going on, before it has anything.
-    pub(super) fn mark_run(&self, transaction: TransactionId) -> Result<Mark, Error> {
-        disk::create_private_dir(&self.layout.runs())?;
-        let lock = FileLock::acquire(&self.layout.run(&transaction))?;
+    pub(super) fn mark_run(&self, transaction: TransactionId, task: &TaskId) -> Result<Mark, Error> {
+        let mark = self.mark(&transaction)?;
+        // Between its grant and its transaction there is nothing else to know it by.
+        disk::overwrite(&mark.path, task.as_str().as_bytes())?;
         fault::point("run.marked");
-        Ok(Mark {
-            transaction,
-            _lock: lock,
-        })
+        Ok(mark)
     }
 
-    /// Takes the mark away: the run is over and has left nothing.
-    pub(super) fn unmark_run(&self, mark: Mark) {
-        if let Err(error) = disk::remove_file_if_there(&self.layout.run(&mark.transaction)) {
-            tracing::warn!(%error, "the mark of a run that is over is left to recovery");
-        }
-        drop(mark);
+    /// Marks something as going on for as long as this process lives.
+    pub(super) fn mark(&self, name: &dyn Display) -> Result<Mark, Error> {
+        disk::create_private_dir(&self.layout.runs())?;
+        let path = self.layout.runs().join(name.to_string());
+        let lock = FileLock::acquire(&path)?;
+        Ok(Mark { path, _lock: lock })
     }
 
-    /// Finds the runs that were killed. Each comes with its mark, which keeps others from clearing up after it as well.
-    fn dead_runs(&self) -> Result<Vec<Mark>, Error> {
+    /// Finds what was killed. Each comes with its mark, which keeps others from clearing up after it as well.
+    fn dead(&self) -> Result<Vec<(String, Mark)>, Error> {
         let mut dead = Vec::new();
         for name in disk::list(&self.layout.runs())? {
-            let Some(transaction) = name.to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            if let Some(lock) = FileLock::try_acquire(&self.layout.run(&transaction))? {
-                dead.push(Mark {
-                    transaction,
-                    _lock: lock,
-                });
+            let path = self.layout.runs().join(&name);
+            if let (Ok(name), Some(lock)) = (name.into_string(), FileLock::try_acquire(&path)?) {
+                dead.push((name, Mark { path, _lock: lock }));
             }
         }
         Ok(dead)
@@ -83,11 +91,8 @@ impl Coordinator {
             }
             stop_strays(&id)?;
             // The run sees its command end, puts everything back, and lets go of its mark.
-            let mark = FileLock::acquire(&self.layout.run(&id))?;
-            self.unmark_run(Mark {
-                transaction: id,
-                _lock: mark,
-            });
+            let mark = self.mark(&id)?;
+            mark.remove();
         }
         Ok(())
     }
@@ -98,18 +103,32 @@ impl Coordinator {
         observer: &mut dyn Observer,
     ) -> Result<Vec<TransactionId>, Error> {
         let mut buried = Vec::new();
-        for mark in self.dead_runs()? {
-            if let Some(id) = self.bury_run(mark)? {
-                observer.notice(&format!("The run {id} was killed; it is rolled back."));
-                buried.push(id);
+        for (name, mark) in self.dead()? {
+            if let Ok(id) = name.parse() {
+                if self.bury_run(id, mark)? {
+                    observer.notice(&format!("The run {id} was killed; it is rolled back."));
+                    buried.push(id);
+                }
+            } else {
+                self.bury_turn(&name)?;
+                mark.remove();
             }
         }
         Ok(buried)
     }
 
+    /// Clears up after a killed validation.
+    fn bury_turn(&mut self, name: &str) -> Result<(), Error> {
+        let validated = name.strip_prefix(landing::PREFIX).and_then(|id| id.parse().ok());
+        if let (Some(transaction), Ok(turn)) = (validated, TaskId::new(name)) {
+            stop_strays(&transaction)?;
+            self.forget_turn(&turn)?;
+        }
+        Ok(())
+    }
+
     /// Clears up after a killed run. A commit of its that was decided is complete by now, or waits for a human.
-    fn bury_run(&mut self, mark: Mark) -> Result<Option<TransactionId>, Error> {
-        let id = mark.transaction;
+    fn bury_run(&mut self, id: TransactionId, mark: Mark) -> Result<bool, Error> {
         stop_strays(&id)?;
         let row = self.store.transaction(&id)?;
         let state = row.as_ref().map(|row| row.state);
@@ -124,18 +143,45 @@ impl Coordinator {
                     reason: Some("the run was killed".to_owned()),
                     ..NewEvent::about(EventKind::TaskRecovered, &row.task)
                 })?;
-                self.unmark_run(mark);
-                Ok(Some(id))
+                mark.remove();
+                Ok(true)
             }
             // Recovery is still at it.
             (
                 _,
                 Some(TransactionState::Committing | TransactionState::Aborting | TransactionState::Decided),
-            ) => Ok(None),
-            _ => {
-                self.unmark_run(mark);
-                Ok(None)
+            ) => Ok(false),
+            (Some(row), _) => {
+                self.reclaim_worktrees(&row)?;
+                mark.remove();
+                Ok(false)
+            }
+            (None, _) => {
+                self.release_unopened(&id)?;
+                mark.remove();
+                Ok(false)
             }
         }
+    }
+
+    /// Frees what a run was granted that was killed before it opened its transaction.
+    fn release_unopened(&mut self, id: &TransactionId) -> Result<(), Error> {
+        let name = disk::read_bounded(&self.layout.run(id), MARK_BYTES_MAX)?.unwrap_or_default();
+        let Some(task) = String::from_utf8(name)
+            .ok()
+            .and_then(|name| TaskId::new(name).ok())
+        else {
+            return Ok(());
+        };
+        let is_its_own = self.store.current_transaction(&task)?.is_none()
+            && self
+                .store
+                .task(&task)?
+                .is_some_and(|task| self.host.verdict(&task.owner) == Verdict::Dead);
+        if is_its_own {
+            // What is lost already is given back as well.
+            drop(self.store.release(&task, &Release::All));
+        }
+        Ok(())
     }
 }

@@ -164,18 +164,12 @@ impl Coordinator {
         place.write(WorktreeState::InUse, Some(transaction.id))?;
         fault::point("worktree.in-use");
         let is_idle = record.is_some_and(|record| record.state == WorktreeState::Idle);
-        let origin = if let (Some(git), Some(base)) = (&self.git, transaction.base) {
-            let (tree, is_new) = prepared(git, &place.tree(), base, is_idle)?;
-            let furnished = furnish::furnish(&self.config, &self.root, tree.root())?;
-            if is_new {
-                self.tell(EventKind::WorktreeCreated, transaction, number)?;
+        let origin = match self.hand_over(&place, transaction, is_idle) {
+            Ok(origin) => origin,
+            Err(error) => {
+                self.remove_failed(&place);
+                return Err(error);
             }
-            Origin::of_tree(tree, furnished)?
-        } else {
-            disk::remove_dir_all(&place.tree())?;
-            disk::create_private_dir(&place.tree())?;
-            walk::copy_tree(self.root.path(), &place.tree())?;
-            Origin::of_copy(&self.root, &place.tree())?
         };
         fault::point("worktree.leased");
         self.tell(EventKind::WorktreeLeased, transaction, number)?;
@@ -186,6 +180,39 @@ impl Coordinator {
             base: transaction.base,
             _lock: lock,
         })
+    }
+
+    /// Makes the working copy what the transaction begins from, and notes what it holds.
+    fn hand_over(
+        &mut self,
+        place: &Place,
+        transaction: &Transaction,
+        is_idle: bool,
+    ) -> Result<Origin, Error> {
+        let (Some(git), Some(base)) = (&self.git, transaction.base) else {
+            disk::remove_dir_all(&place.tree())?;
+            disk::create_private_dir(&place.tree())?;
+            walk::copy_tree(self.root.path(), &place.tree())?;
+            return Origin::of_copy(&self.root, &place.tree());
+        };
+        let (tree, is_new) = prepared(git, &place.tree(), base, is_idle)?;
+        let furnished = furnish::furnish(&self.config, &self.root, tree.root())?;
+        if is_new {
+            self.tell(EventKind::WorktreeCreated, transaction, place.number)?;
+        }
+        Origin::of_tree(tree, furnished)
+    }
+
+    /// Leaves nothing of a working copy that could not be made. At best effort: the next run that gets it tries again.
+    fn remove_failed(&self, place: &Place) {
+        let removed = match &self.git {
+            Some(git) => git.remove_worktree(&place.tree()).map_err(Error::from),
+            None => disk::remove_dir_all(&place.tree()).map_err(Error::from),
+        };
+        let noted = removed.and_then(|()| place.write(WorktreeState::Failed, None));
+        if let Err(error) = noted {
+            tracing::warn!(%error, number = place.number, "the working copy is left to the next run");
+        }
     }
 
     /// Takes a working copy back: nothing runs in it any more, and nothing of its run is left in it.

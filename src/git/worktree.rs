@@ -6,27 +6,53 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use crate::disk::{self, walk};
+use crate::disk::{self, staged, walk};
 use crate::git::{Git, GitError, Head, Result, cached_tree};
 use crate::model::{ObjectId, RepoPath};
 
-/// What git leaves in the directory of a working tree when it is killed.
-const LOCKS: [&str; 3] = ["index.lock", "HEAD.lock", "ORIG_HEAD.lock"];
+/// What git, used by hand or killed, leaves in the directory of a working tree: locks, and what it was in the middle of.
+const REMAINS: [&str; 16] = [
+    "index.lock",
+    "HEAD.lock",
+    "ORIG_HEAD.lock",
+    "ORIG_HEAD",
+    "MERGE_HEAD",
+    "MERGE_MSG",
+    "MERGE_MODE",
+    "AUTO_MERGE",
+    "CHERRY_PICK_HEAD",
+    "REVERT_HEAD",
+    "REBASE_HEAD",
+    "BISECT_LOG",
+    "BISECT_START",
+    "rebase-merge",
+    "rebase-apply",
+    "sequencer",
+];
 
 impl Git {
     /// Adds a working tree at `path`, which must not exist, with `commit` checked out and no branch.
     pub fn add_worktree(&self, path: &Path, commit: ObjectId) -> Result<Self> {
-        let commit = commit.to_string();
         let mut command = self.program();
         command
-            .args(["worktree", "add", "--quiet", "--detach", "--force"])
+            .args([
+                "worktree",
+                "add",
+                "--quiet",
+                "--no-checkout",
+                "--detach",
+                "--force",
+            ])
             .arg(path)
-            .arg(&commit);
+            .arg(commit.to_string());
         let output = super::program::run(&mut command, b"")?;
         if !output.status.success() {
             return Err(super::program::failed(&["worktree"], &output));
         }
-        Self::open(path)?.ok_or_else(|| GitError::Answer("git made no working tree".to_owned()))
+        let tree =
+            Self::open(path)?.ok_or_else(|| GitError::Answer("git made no working tree".to_owned()))?;
+        tree.reset_to(commit)?;
+        Ok(tree)
     }
 
     /// Removes the working tree at `path`, whole or half made, and what git remembers of it.
@@ -47,14 +73,18 @@ impl Git {
     /// Makes this linked working tree exactly `commit`, without a branch: nothing changed, nothing staged, nothing untracked,
     /// nothing ignored, whatever was done in it. Nobody else may be at work in it.
     pub fn reset_to(&self, commit: ObjectId) -> Result<()> {
-        for lock in LOCKS {
-            disk::remove_file_if_there(&self.git_dir().join(lock))?;
+        for name in REMAINS {
+            disk::remove_any(&self.git_dir().join(name))?;
         }
-        let commit = commit.to_string();
-        if !matches!(self.head(), Ok(Head::Detached { .. })) {
-            self.run(&["update-ref", "--no-deref", "HEAD", &commit], b"")?;
-        }
-        self.run(&["reset", "--quiet", "--hard", &commit], b"")?;
+        let name = commit.to_string();
+        // Not by `git reset`: it deletes refs that are not there, under a lock on those of the whole repository, and
+        // killed in there it leaves that lock for everybody.
+        staged::persist(
+            &self.git_dir().join("HEAD"),
+            format!("{name}\n").as_bytes(),
+            0o666,
+        )?;
+        self.run(&["read-tree", "--reset", "-u", &name], b"")?;
         self.run(&["clean", "-ffdxq"], b"")?;
         match self.operation_in_progress() {
             None => Ok(()),

@@ -81,6 +81,25 @@ pub(crate) const ALL: &[Situation] = &[
             "test -e work/empty",
         ],
     ),
+    whole("run", repository, RUN),
+    whole("run in a copy that is there", after_a_run, RUN),
+    whole("run without a message", beside_the_user, RUN_UNRECORDED),
+    whole("run without git", directory, RUN_UNRECORDED),
+    whole("run that is validated", after_a_run, RUN_VALIDATED),
+    whole("run on a branch of its own", after_a_run, RUN_ON_BRANCH),
+    Situation {
+        exit: 6,
+        ..whole("run whose command fails", after_a_run, RUN_FAILING)
+    },
+    whole("run in place", repository, RUN_IN_PLACE),
+    Situation {
+        exit: 6,
+        ..whole(
+            "run in place whose command fails",
+            repository,
+            RUN_IN_PLACE_FAILING,
+        )
+    },
     whole("rollback", staged_on_branch, &["rollback", "-t", "agent"]),
     in_steps("optimistic commit", staged_optimistically, COMMIT),
     in_steps(
@@ -156,6 +175,100 @@ pub(crate) const ALL: &[Situation] = &[
 ];
 
 const COMMIT: &[&str] = &["commit", "-t", "agent", "-m", "every kind"];
+
+/// What a run's command does: a little of everything.
+const WORK: &str = "set -e; echo changed > work/modified; rm work/deleted; mkdir work/deep; echo new > work/deep/created; ln -sfn elsewhere work/link";
+
+const RUN: &[&str] = &[
+    "run",
+    "-t",
+    "agent",
+    "-w",
+    "work/",
+    "-m",
+    "every kind",
+    "--",
+    "sh",
+    "-c",
+    WORK,
+];
+
+const RUN_UNRECORDED: &[&str] = &["run", "-t", "agent", "-w", "work/", "--", "sh", "-c", WORK];
+
+const RUN_VALIDATED: &[&str] = &[
+    "run",
+    "-t",
+    "agent",
+    "-w",
+    "work/",
+    "-m",
+    "every kind",
+    "--validate",
+    "test -e work/deep/created",
+    "--",
+    "sh",
+    "-c",
+    WORK,
+];
+
+const RUN_ON_BRANCH: &[&str] = &[
+    "run",
+    "-t",
+    "agent",
+    "-w",
+    "work/",
+    "-m",
+    "every kind",
+    "--branch",
+    "--",
+    "sh",
+    "-c",
+    WORK,
+];
+
+const RUN_FAILING: &[&str] = &[
+    "run",
+    "-t",
+    "agent",
+    "-w",
+    "work/",
+    "-m",
+    "every kind",
+    "--",
+    "sh",
+    "-c",
+    "echo half > work/modified; rm work/one; exit 1",
+];
+
+const RUN_IN_PLACE: &[&str] = &[
+    "run",
+    "-t",
+    "agent",
+    "-w",
+    "work/",
+    "-m",
+    "every kind",
+    "--in-place",
+    "--",
+    "sh",
+    "-c",
+    WORK,
+];
+
+const RUN_IN_PLACE_FAILING: &[&str] = &[
+    "run",
+    "-t",
+    "agent",
+    "-w",
+    "work/",
+    "-m",
+    "every kind",
+    "--in-place",
+    "--",
+    "sh",
+    "-c",
+    "echo half > work/modified; rm work/one; echo new > work/new; exit 1",
+];
 
 const UNDO: &[&str] = &["undo", "-t", "agent"];
 
@@ -266,13 +379,43 @@ fn staged() -> Sandbox {
 }
 
 fn staged_without_git() -> Sandbox {
+    let sandbox = directory();
+    begin(&sandbox, &[]);
+    stage_every_kind(&sandbox);
+    sandbox
+}
+
+fn directory() -> Sandbox {
     let sandbox = Sandbox::directory();
     for (path, content) in FILES {
         sandbox.write(path, content);
     }
     sandbox.mirror(["init"]).succeeded();
-    begin(&sandbox, &[]);
-    stage_every_kind(&sandbox);
+    sandbox
+}
+
+/// The pool has a working copy.
+fn after_a_run() -> Sandbox {
+    let sandbox = repository();
+    let run = [
+        "run",
+        "-w",
+        "other",
+        "-m",
+        "before",
+        "--",
+        "sh",
+        "-c",
+        "echo before > other",
+    ];
+    sandbox.mirror(run).succeeded();
+    sandbox
+}
+
+fn beside_the_user() -> Sandbox {
+    let sandbox = repository();
+    sandbox.write("work/two", "being edited\n");
+    sandbox.write("untracked", "notes\n");
     sandbox
 }
 
