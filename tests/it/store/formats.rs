@@ -1,6 +1,6 @@
 //! A registry of an older version is brought up to date by whoever opens it, and loses nothing.
 
-use super::bench::{Bench, task};
+use super::bench::{Bench, locks, task};
 use crate::support::{at_once, project};
 
 /// The format that this version writes.
@@ -40,6 +40,40 @@ fn a_registry_of_format_1_keeps_its_locks_and_its_queue() {
     bench.release("new");
     assert_eq!(bench.held().len(), 4, "{:?}", bench.held());
     assert_eq!(bench.store.events(0, 3).unwrap().len(), 3, "its history goes on");
+}
+
+#[test]
+fn a_registry_of_format_2_knows_who_waits_for_which_shares() {
+    let mut bench = Bench::left_behind(&script(2));
+    assert_eq!(format(&bench), NEWEST);
+    let held = [
+        "holder write file:a",
+        "holder write pool:db/1",
+        "holder write pool:db/2",
+        "holder write pool:db/3",
+        "holder write port:5000",
+        "holder write port:5001",
+        "holder read quota:memory=9",
+    ];
+    assert_eq!(bench.held(), held);
+    assert_eq!(bench.store.check().unwrap(), Vec::<String>::new());
+    let wants = bench.store.waiters().unwrap()[0].wants.clone();
+    assert_eq!(wants, locks(&["w:a", "any:db*2", "any:ports", "quota:memory=9"]));
+    assert!(
+        bench.begin("late", &["quota:memory=1"]).is_err(),
+        "nobody overtakes"
+    );
+    bench.release("holder");
+    assert_eq!(
+        bench.held(),
+        [
+            "waiter write file:a",
+            "waiter write pool:db/1",
+            "waiter write pool:db/2",
+            "waiter write port:5000",
+            "waiter read quota:memory=9"
+        ]
+    );
 }
 
 #[test]
