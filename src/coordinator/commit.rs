@@ -4,10 +4,14 @@
 //! leaves OLD, the staged changes and the locks. After it there is only forward: a failure answers `pending`, keeps
 //! the locks, and the next command of anybody completes it.
 
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::coordinator::carry_out::carry_out;
 use crate::coordinator::prepare::{Preparation, Prepared, prepare};
+use crate::coordinator::validate::Validation;
 use crate::coordinator::worktrees::Leased;
 use crate::coordinator::{Coordinator, Error, MergeKind, Observer, abandon, optimistic, settle};
 use crate::disk::fault;
@@ -19,24 +23,61 @@ use crate::workspace::manifest::Manifest;
 
 /// What to commit and how.
 #[derive(Debug, Clone, Default)]
-pub struct CommitRequest {
+pub struct CommitRequest<'a> {
     /// The message: git records the changes as a commit. Without it they stay uncommitted (unless the task has a
     /// branch, whose commit then gets a plain message).
     pub message: Option<String>,
-    /// A shell command that must succeed on a copy of the exact result.
-    pub validate: Option<String>,
+    /// What must succeed on a copy of the exact result.
+    pub validate: Option<Validation<'a>>,
     /// How long an optimistic task waits for those who hold what it has staged; `None` is half a minute.
     pub wait: Option<Duration>,
 }
 
-impl CommitRequest {
+impl<'a> CommitRequest<'a> {
     /// Asks for a git commit with this message.
     pub fn recorded(message: impl Into<String>) -> Self {
         Self {
             message: Some(message.into()),
-            validate: None,
-            wait: None,
+            ..Self::default()
         }
+    }
+
+    /// Asks for the changes in the working tree, without a git commit.
+    pub fn unrecorded() -> Self {
+        Self::default()
+    }
+
+    /// Commits only if this command, run by `sh -c` in a copy of the exact result, succeeds.
+    #[must_use]
+    pub fn validated_by_command(self, command: impl Into<String>) -> Self {
+        let validate = Some(Validation::Command(command.into()));
+        Self { validate, ..self }
+    }
+
+    /// Commits only if `check`, which is given the path of a copy of the exact result, finds nothing wrong. It is asked again
+    /// whenever the target has moved meanwhile; if it panics, nothing is committed.
+    #[must_use]
+    pub fn validated_by<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        self,
+        check: impl Fn(&Path) -> Result<(), E> + Send + Sync + 'a,
+    ) -> Self {
+        let check = move |result: &Path| check(result).map_err(Into::into);
+        let validate = Some(Validation::Check(Arc::new(check)));
+        Self { validate, ..self }
+    }
+}
+
+impl From<&str> for CommitRequest<'_> {
+    /// The text is the message.
+    fn from(message: &str) -> Self {
+        Self::recorded(message)
+    }
+}
+
+impl From<String> for CommitRequest<'_> {
+    /// The text is the message.
+    fn from(message: String) -> Self {
+        Self::recorded(message)
     }
 }
 
@@ -145,11 +186,12 @@ impl Coordinator {
         }
         let _heartbeat = self.keep_alive(task, leased.is_some())?;
         let turn = self.take_turn(transaction, observer)?;
-        let landed = self.land(task, request, leased, observer);
+        // A validation may be a function of others, which panics, in a process that lives on: it must not keep the turn.
+        let caught = panic::catch_unwind(AssertUnwindSafe(|| self.land(task, request, leased, observer)));
         if let Some(turn) = turn {
             self.give_turn_back(turn);
         }
-        landed
+        caught.unwrap_or_else(|panic| panic::resume_unwind(panic))
     }
 
     /// prepare → decide → apply → finish.

@@ -193,6 +193,13 @@ pub enum Error {
         /// The end of what it printed.
         output: String,
     },
+    /// The program's own check found something wrong with the exact result.
+    #[error("The validation failed")]
+    ValidationFailed {
+        /// What it found.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Staged bytes, or the record of them, are damaged.
     #[error("{what} of {task} is damaged: {}", path_list(paths))]
     Damaged {

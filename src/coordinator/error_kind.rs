@@ -39,7 +39,9 @@ impl Error {
             | Self::TargetMoved { .. }
             | Self::TargetElsewhere { .. } => Kind::Conflict,
             Self::GitBusy { .. } | Self::Space { .. } | Self::Disk(_) | Self::Provider { .. } => Kind::Failed,
-            Self::Rejected { .. } | Self::CommandFailed { .. } => Kind::Rejected,
+            Self::Rejected { .. } | Self::ValidationFailed { .. } | Self::CommandFailed { .. } => {
+                Kind::Rejected
+            }
             Self::Damaged { .. } | Self::Stuck { .. } => Kind::Damaged,
             Self::Pending { .. } => Kind::Pending,
             Self::Undetermined { .. } => Kind::Unknown,

@@ -86,6 +86,7 @@ pub use status::{ShareHolder, Status, TaskStatus, Utilisation};
 pub use undo::{UndoRequest, Undone};
 pub use undo_error::UndoError;
 pub use unstage::Unstaged;
+pub use validate::Validation;
 pub use worktrees::{Worktree, WorktreeState};
 
 use std::path::{Path, PathBuf};

@@ -96,8 +96,8 @@ pub(super) fn prepare(
         if planned.is_empty() {
             return Ok(Preparation::Nothing(Box::new(planned)));
         }
-        if let Some(command) = &request.validate {
-            validate(coordinator, &planned, command, leased, observer)?;
+        if let Some(validation) = &request.validate {
+            validate(coordinator, &planned, validation, leased, observer)?;
         }
         fault::check("prepare.planned").map_err(disk::injected)?;
         let commit_lock = match early_lock {

@@ -24,11 +24,11 @@ use crate::model::{Resource, TaskId, Token, TransactionId, TransactionState};
 
 /// What to run, and what becomes of it.
 #[derive(Debug, Clone)]
-pub struct RunRequest {
+pub struct RunRequest<'a> {
     /// The task. Its lease is tied to this process.
     pub begin: BeginRequest,
     /// How what it changes is committed.
-    pub commit: CommitRequest,
+    pub commit: CommitRequest<'a>,
     /// Take the write locks on what it changed outside the lock set, instead of refusing it. Nobody is waited for.
     pub grow: bool,
     /// Where it works.
@@ -115,10 +115,13 @@ impl Coordinator {
         observer: &mut dyn Observer,
     ) -> Result<Ran<T>, RunError<E>> {
         let mut running = self.begin_run(request, observer)?;
-        let outcome = self.run_begun(request, &mut running, work, observer);
-        self.end_run(running, outcome.is_ok());
+        // The work and a validation are code of others, which may panic.
+        let caught = panic::catch_unwind(AssertUnwindSafe(|| {
+            self.run_begun(request, &mut running, work, observer)
+        }));
+        self.end_run(running, matches!(caught, Ok(Ok(_))));
         self.store.after_command();
-        outcome
+        caught.unwrap_or_else(|panic| panic::resume_unwind(panic))
     }
 
     fn begin_run(&mut self, request: &RunRequest, observer: &mut dyn Observer) -> Result<Running, Error> {
@@ -165,16 +168,9 @@ impl Coordinator {
     ) -> Result<Ran<T>, RunError<E>> {
         let root = self.take_place(request.place, running)?;
         let copy = running.working_copy(root);
-        let worked = panic::catch_unwind(AssertUnwindSafe(|| work(&copy)));
+        let worked = work(&copy);
         fault::point("run.worked");
-        let value = match worked {
-            Ok(Ok(value)) => value,
-            Ok(Err(error)) => return Err(RunError::Work(error)),
-            Err(panic) => {
-                self.give_up_run(running);
-                panic::resume_unwind(panic);
-            }
-        };
+        let value = worked.map_err(RunError::Work)?;
         let task = &running.begun.task.id;
         if copy.leash.is_lost() {
             return Err(Error::Lost { task: task.clone() }.into());

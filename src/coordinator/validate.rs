@@ -1,7 +1,10 @@
 //! Runs the user's check on a copy of exactly what a commit would publish, before the decision.
 
+use std::error;
+use std::fmt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use crate::coordinator::plan::Plan;
 use crate::coordinator::worktrees::Leased;
@@ -12,18 +15,39 @@ use crate::model::Entry;
 /// How much of the end of the command's output an error carries, in bytes.
 const OUTPUT_BYTES_MAX: usize = 8 * 1024;
 
-/// Runs `command` with `sh -c` in a copy of the result, and refuses when it fails. The copy is gone afterwards.
+/// What has to succeed before a commit is decided.
+#[derive(Clone)]
+pub enum Validation<'a> {
+    /// A command, run with `sh -c` in a copy of the result.
+    Command(String),
+    /// A function of this program, which is given the path of that copy.
+    Check(Check<'a>),
+}
+
+/// Looks at the copy of a result, and tells what it finds wrong.
+type Check<'a> = Arc<dyn Fn(&Path) -> Result<(), Box<dyn error::Error + Send + Sync>> + Send + Sync + 'a>;
+
+impl fmt::Debug for Validation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(command) => f.debug_tuple("Command").field(command).finish(),
+            Self::Check(_) => f.write_str("Check"),
+        }
+    }
+}
+
+/// Validates a copy of the result, and refuses when that fails. The copy is gone afterwards.
 pub(super) fn validate(
     coordinator: &Coordinator,
     plan: &Plan,
-    command: &str,
+    validation: &Validation,
     leased: Option<&Leased>,
     observer: &mut dyn Observer,
 ) -> Result<(), Error> {
     if let (Some(leased), Some(reference)) = (leased, &plan.landing.reference) {
         observer.progress("validate", 0, 1);
         let copy = coordinator.reset_leased(leased, reference.new)?;
-        let outcome = run(plan, command, &copy);
+        let outcome = ask(plan, validation, &copy);
         observer.progress("validate", 1, 1);
         return outcome;
     }
@@ -33,7 +57,7 @@ pub(super) fn validate(
     let copy = scratch.path().join("tree");
     disk::create_dir_all(&copy)?;
     observer.progress("validate", 0, 1);
-    let outcome = copy_result(coordinator, plan, &copy).and_then(|()| run(plan, command, &copy));
+    let outcome = copy_result(coordinator, plan, &copy).and_then(|()| ask(plan, validation, &copy));
     observer.progress("validate", 1, 1);
     outcome
 }
@@ -60,6 +84,13 @@ fn copy_result(coordinator: &Coordinator, plan: &Plan, copy: &Path) -> Result<()
         }
     }
     Ok(())
+}
+
+fn ask(plan: &Plan, validation: &Validation, copy: &Path) -> Result<(), Error> {
+    match validation {
+        Validation::Command(command) => run(plan, command, copy),
+        Validation::Check(check) => check(copy).map_err(|cause| Error::ValidationFailed { cause }),
+    }
 }
 
 fn run(plan: &Plan, command: &str, copy: &Path) -> Result<(), Error> {

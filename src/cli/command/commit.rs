@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use mirror::coordinator::{CommitRequest, MergeKind, Outcome, Receipt};
+use mirror::coordinator::{CommitRequest, MergeKind, Outcome, Receipt, Validation};
 use mirror::model::{ObjectId, TaskId, Token, TransactionId};
 use serde::Serialize;
 
@@ -64,7 +64,7 @@ impl Commit {
         let task = self.task.required(&context.environment)?;
         let request = CommitRequest {
             message: self.message,
-            validate: self.validate,
+            validate: self.validate.map(Validation::Command),
             wait: self.wait,
         };
         let mut coordinator = context.coordinator()?;

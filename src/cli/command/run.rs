@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use mirror::coordinator::{
     BeginRequest, BranchChoice, CommitRequest, Error, Outcome, Ran, RunError, RunPlace, RunRequest,
+    Validation,
 };
 use mirror::model::TaskId;
 use serde::Serialize;
@@ -112,7 +113,7 @@ impl Run {
         }
     }
 
-    fn request(&self, shown: &str) -> RunRequest {
+    fn request(&self, shown: &str) -> RunRequest<'static> {
         RunRequest {
             begin: BeginRequest {
                 // Not the one in MIRROR_TASK: that is whoever started us, and has a task already.
@@ -129,7 +130,7 @@ impl Run {
             },
             commit: CommitRequest {
                 message: self.message.clone(),
-                validate: self.validate.clone(),
+                validate: self.validate.clone().map(Validation::Command),
                 wait: None,
             },
             grow: self.grow,
