@@ -21,9 +21,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use mirror::config::{BYTES_MAX, Layer};
-use mirror::coordinator::Error;
-use mirror::disk;
+use mirror::config::Layer;
+use mirror::coordinator::{Coordinator, Error};
 #[cfg(any(debug_assertions, feature = "fault-points"))]
 use mirror::disk::fault;
 use mirror::host::{Host, System};
@@ -105,14 +104,9 @@ pub(crate) fn user_configuration() -> anyhow::Result<Layer> {
         return Ok(Layer::default());
     };
     let path = base.join("mirror").join("config.yaml");
-    match disk::read_bounded(&path, BYTES_MAX) {
-        Ok(Some(text)) => {
-            let text = String::from_utf8_lossy(&text);
-            Ok(Layer::from_yaml(&path.display().to_string(), &text)?)
-        }
-        Ok(None) => Ok(Layer::default()),
-        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(Layer::default()),
-        Err(error) => Err(Error::from(error).into()),
+    match Coordinator::settings_file(&path) {
+        Err(Error::Disk(error)) if error.kind() == ErrorKind::NotADirectory => Ok(Layer::default()),
+        read => Ok(read?),
     }
 }
 

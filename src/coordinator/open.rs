@@ -66,7 +66,18 @@ impl Coordinator {
     /// `init` has not seen has none.
     pub fn configuration(at: &Path) -> Result<Layer, Error> {
         let (_, layout, _) = find(at)?;
-        layout.map_or_else(|| Ok(Layer::default()), |layout| configuration(&layout))
+        layout.map_or_else(
+            || Ok(Layer::default()),
+            |layout| Self::settings_file(&layout.config()),
+        )
+    }
+
+    /// Reads a file of settings, which may be absent.
+    pub fn settings_file(path: &Path) -> Result<Layer, Error> {
+        Ok(match disk::read_bounded(path, config::BYTES_MAX)? {
+            Some(text) => Layer::from_yaml(&shown(path), &String::from_utf8_lossy(&text))?,
+            None => Layer::default(),
+        })
     }
 
     /// Opens the repository that contains `at`, and recovers what a crash left in it. The repository's own configuration
@@ -84,7 +95,7 @@ impl Coordinator {
         })?;
         let (git, layout, root) = find(at)?;
         let layout = layout.ok_or_else(|| Error::NotInitialised { at: at.to_owned() })?;
-        let config = settings.with_repository(configuration(&layout)?)?;
+        let config = settings.with_repository(Self::settings_file(&layout.config())?)?;
         let mut store = Store::open(&place(&layout), Arc::clone(&host))?;
         layout.refuse_other_registry(&store.identity()?)?;
         let root = Root::open(&root)?;
@@ -117,15 +128,6 @@ fn find(at: &Path) -> Result<(Option<Git>, Option<Layout>, PathBuf), Error> {
         .map(|layout| layout.root().to_owned())
         .unwrap_or_default();
     Ok((None, layout, root))
-}
-
-/// Reads the repository's own configuration, which may be absent.
-fn configuration(layout: &Layout) -> Result<Layer, Error> {
-    let path = layout.config();
-    Ok(match disk::read_bounded(&path, config::BYTES_MAX)? {
-        Some(text) => Layer::from_yaml(&shown(&path), &String::from_utf8_lossy(&text))?,
-        None => Layer::default(),
-    })
 }
 
 /// Tells the store where it lies.
