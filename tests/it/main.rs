@@ -14,6 +14,7 @@ mod cli;
 mod commit;
 mod declared;
 mod demo;
+mod embed;
 mod foreign;
 mod git;
 mod hooks;
