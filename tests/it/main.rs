@@ -15,6 +15,7 @@ mod commit;
 mod declared;
 mod demo;
 mod embed;
+mod examples;
 mod foreign;
 mod git;
 mod hooks;
