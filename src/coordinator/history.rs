@@ -66,8 +66,11 @@ impl Coordinator {
     fn before_newest(&mut self, filter: &HistoryFilter, newest: usize, last: u64) -> Result<u64, Error> {
         let mut before = last + 1;
         let mut missing = newest;
+        let mut limit = newest.clamp(PAGE_MIN, PAGE);
         while missing > 0 {
-            let page = self.store.events_before(before, missing.clamp(PAGE_MIN, PAGE))?;
+            let page = self.store.events_before(before, limit)?;
+            // Where few are accepted, many have to be read.
+            limit = PAGE;
             let Some(oldest) = page.last() else { return Ok(0) };
             before = oldest.seq;
             let mut accepted = page.iter().filter(|event| filter.accepts(event));

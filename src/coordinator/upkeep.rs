@@ -17,6 +17,9 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// How many lines of the history a slice looks at, or how many rows.
 const LINES_PER_SLICE: usize = 1024;
 
+/// How many lines `cleanup` looks at while it keeps others out: some milliseconds.
+const LINES_PER_TRIM: usize = 8192;
+
 /// How many files of displaced objects a slice makes, and how many it removes.
 const FILES_PER_SLICE: usize = 16;
 
@@ -92,17 +95,24 @@ pub(super) fn all(
     if request.dry_run {
         return Ok(());
     }
-    let lines_max = usize::MAX;
-    cleaned.events = coordinator.store.upkeep(&Upkeep::Trim { before, lines_max })?;
+    let lines_max = LINES_PER_TRIM;
+    loop {
+        match coordinator.store.upkeep(&Upkeep::Trim { before, lines_max })? {
+            0 => break,
+            lines => cleaned.events += lines,
+        }
+        coordinator.store.after_staging();
+    }
     coordinator.store.upkeep(&Upkeep::Forget {
         before,
-        rows_max: lines_max,
+        rows_max: usize::MAX,
     })?;
     while coordinator.config.compression {
         match coordinator.store.upkeep(&Upkeep::Pack)? {
             0 => break,
             lines => cleaned.packed_events += lines,
         }
+        coordinator.store.after_staging();
     }
     make_room(coordinator, usize::MAX, cleaned)
 }
@@ -183,6 +193,7 @@ fn make_room(coordinator: &mut Coordinator, limit: usize, cleaned: &mut Cleaned)
             0 => return Ok(()),
             lines => cleaned.events += lines,
         }
+        coordinator.store.after_staging();
     }
     Ok(())
 }

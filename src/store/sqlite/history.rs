@@ -28,6 +28,10 @@ const ROW_BYTES: u64 = 40;
 
 const LINE: &str = "SELECT seq, at, kind, task, txn, resource, token, reason, details FROM event";
 
+/// The numbers of the oldest and of the newest line. Asked for both at once SQLite would read all lines.
+const BOUNDS: &str =
+    "SELECT coalesce((SELECT min(seq) FROM event), 0), coalesce((SELECT max(seq) FROM event), 0)";
+
 /// A line as it stands in its columns.
 #[derive(Serialize, Deserialize)]
 struct Line(
@@ -195,9 +199,8 @@ pub(super) struct Prepared {
 pub(super) fn prepare(connection: &Connection) -> Result<Option<Prepared>> {
     let fail = || database("packing the history");
     let reading = Transaction::new_unchecked(connection, TransactionBehavior::Deferred).map_err(fail())?;
-    let bounds = "SELECT coalesce(min(seq), 0), coalesce(max(seq), 0) FROM event";
     let (first, last): (i64, i64) = reading
-        .query_row(bounds, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(BOUNDS, [], |row| Ok((row.get(0)?, row.get(1)?)))
         .map_err(fail())?;
     if last - first < LOOSE_LINES + PACKED_LINES {
         return Ok(None);
@@ -302,7 +305,8 @@ pub(super) fn bytes(connection: &Connection) -> Result<u64> {
             })?;
         let sampled: (i64, i64, i64) = connection.query_row(
             "SELECT count(*), coalesce(sum(length(coalesce(task, '') || coalesce(resource, '') || coalesce(reason, '')
-                 || coalesce(details, ''))), 0), (SELECT coalesce(max(seq) - min(seq) + 1, 0) FROM event)
+                 || coalesce(details, ''))), 0),
+                 coalesce((SELECT max(seq) FROM event) - (SELECT min(seq) FROM event) + 1, 0)
              FROM (SELECT * FROM (SELECT * FROM event ORDER BY seq LIMIT ?1)
                    UNION SELECT * FROM (SELECT * FROM event ORDER BY seq DESC LIMIT ?1))",
             [SAMPLED_LINES],
@@ -314,4 +318,28 @@ pub(super) fn bytes(connection: &Connection) -> Result<u64> {
         Ok(packed + lines * each)
     };
     read().map_err(database("measuring the history"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A plan says "search" for one end of a table and "scan" for all of it.
+    #[test]
+    fn the_ends_of_the_history_are_found_without_reading_it() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(include_str!("001_registry.sql"))
+            .unwrap();
+        let mut explained = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {BOUNDS}"))
+            .unwrap();
+        let steps = explained
+            .raw_query()
+            .mapped(|row| row.get::<_, String>(3))
+            .collect::<rusqlite::Result<Vec<_>>>()
+            .unwrap();
+        assert!(steps.contains(&"SEARCH event".to_owned()), "{steps:?}");
+        assert!(!steps.contains(&"SCAN event".to_owned()), "{steps:?}");
+    }
 }

@@ -72,7 +72,7 @@ fn long_history(sandbox: &Sandbox, before: u32, behind: u32) {
 #[test]
 fn the_newest_are_found_from_the_end_however_long_the_history_is() {
     let sandbox = initialised();
-    long_history(&sandbox, 0, 2000);
+    long_history(&sandbox, 0, 4000);
     assert_eq!(events(&sandbox, &["-n", "60"]).len(), 60);
     assert_eq!(events(&sandbox, &["-n", "200", "-t", "agent-3"]).len(), 200);
     assert_eq!(events(&sandbox, &["-n", "0"]), Vec::<Value>::new());
@@ -110,6 +110,19 @@ fn a_long_history_is_the_same_in_parts() {
     assert_eq!(events(&sandbox, &["--all", "-t", "agent-3"]), of_one);
     let text = sandbox.mirror(["history", "--all"]).succeeded().stdout();
     assert_eq!(text.lines().count(), all.len());
+}
+
+#[test]
+fn cleanup_removes_all_old_lines_of_a_long_history() {
+    let sandbox = initialised();
+    long_history(&sandbox, 20_000, 0);
+    sandbox
+        .mirror(["begin", "-t", "young", "-w", "README"])
+        .succeeded();
+    sandbox.mirror(["cleanup"]).succeeded();
+    let left = events(&sandbox, &["--all"]);
+    assert!(left.iter().any(|event| event["task"] == "young"));
+    assert!(left.iter().all(|event| event["task"] != "agent-3"));
 }
 
 #[test]
