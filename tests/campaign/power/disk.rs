@@ -63,6 +63,12 @@ impl Mounted {
         Ok(Self { at: at.to_owned() })
     }
 
+    /// Writes everything out to this file system alone: to write out all of them would hide from the recordings beside
+    /// this one what was not synced there.
+    pub(super) fn sync(&self) {
+        rustix::fs::syncfs(File::open(&self.at).unwrap()).unwrap();
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.at
     }

@@ -85,7 +85,7 @@ impl Recording {
             if sandbox.exists(".git") {
                 sandbox.git(["status"]);
             }
-            rustix::fs::sync();
+            mounted.sync();
         }
         disk::copy(&at("base"), &at("run"));
         let recorder = Recorder::start(&at("run"), scratch.path());
@@ -97,7 +97,7 @@ impl Recording {
             started = recorder.count();
             program.args(situation.arguments).run().exited(situation.exit);
             acknowledged = recorder.count();
-            rustix::fs::sync();
+            mounted.sync();
         }
         let entries = recorder.end();
         let mut recording = Self {
