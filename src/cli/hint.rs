@@ -72,7 +72,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         }
         Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
         Error::Impossible(_) | Error::NotOffered { .. } | Error::Unusable { .. } => of_share(error),
-        Error::Rejected { .. } | Error::ValidationFailed { .. } => "Mend what it found, stage that, and commit again".to_owned(),
+        Error::Rejected { .. } | Error::ValidationFailed { .. } => "Mend what it found, and commit or run it again".to_owned(),
         Error::Undo(error) => of_undo(error),
         Error::Hook(error) => return error.hint().into_iter().collect(),
         Error::Config(error) => return of_config(error),

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::ConfigError;
-use crate::coordinator::error_text::{cycle_text, held_text, known_text, merge_list, path_list};
+use crate::coordinator::error_text::{
+    cycle_text, held_text, known_text, merge_list, path_list, printed_text,
+};
 use crate::disk::DiskError;
 use crate::git::hooks::HookError;
 use crate::git::{GitError, MergeConflict};
@@ -184,7 +186,7 @@ pub enum Error {
         status: String,
     },
     /// The validation failed on the exact result.
-    #[error("The validation failed ({status}): {command}")]
+    #[error("The validation failed ({status}): {command}{}", printed_text(output))]
     Rejected {
         /// The command.
         command: String,

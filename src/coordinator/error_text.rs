@@ -58,3 +58,11 @@ pub(super) fn known_text(known: &[String]) -> String {
         format!(", only {}", known.join(", "))
     }
 }
+
+/// What a command printed, on lines of its own.
+pub(super) fn printed_text(output: &str) -> String {
+    match output.trim() {
+        "" => String::new(),
+        printed => format!("\n{printed}"),
+    }
+}

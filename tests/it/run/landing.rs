@@ -57,6 +57,8 @@ fn a_validation_that_fails_rolls_back_and_keeps_the_work() {
     .exited(6);
     let error = ran.error_json();
     assert_eq!(error["error"]["kind"], "rejected");
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.ends_with("\nwhy"), "what it printed is told: {message}");
     assert_eq!(sandbox.shell("cat .mirror/salvage/*/src/a.js"), "finished\n");
     assert_eq!(sandbox.read("src/a.js"), "var a;\n");
     assert_clean(&sandbox);
