@@ -31,7 +31,8 @@ fn sixteen_that_finish_at_once_give_sixteen_results_and_a_failing_one_is_rejecte
     let seen = sandbox.shell("sort -n seen | tr -d ' '");
     let seen: Vec<usize> = seen.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(seen.len(), 16, "nobody validates twice: {seen:?}");
-    assert_eq!(seen.last(), Some(&15), "{seen:?}");
+    // The one that fails sees its own file: as the last to land it sees one more than ever stay.
+    assert!(matches!(seen.last(), Some(15 | 16)), "{seen:?}");
     assert_eq!(sandbox.git(["status", "--porcelain", "--", "src"]), "");
     assert_clean(&sandbox);
 }
