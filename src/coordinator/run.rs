@@ -251,9 +251,7 @@ impl Coordinator {
 
     /// Gives back what a run has: what is not committed is dropped.
     fn end_run(&mut self, mut running: Running, is_over: bool) {
-        if !is_over {
-            self.give_up_run(&mut running);
-        }
+        let is_clear = is_over || self.give_up_run(&mut running);
         let Running {
             mark,
             heartbeat,
@@ -264,15 +262,23 @@ impl Coordinator {
         if let Some(leased) = leased {
             self.return_worktree(&leased);
         }
-        mark.remove();
+        if is_clear {
+            mark.remove();
+        }
+        // Left in its place and free, the mark tells recovery that there is something to clear up.
     }
 
     /// Rolls a run back, if it has not been decided and nobody is to look at it. Best effort: what fails here is what a kill would
     /// leave, and recovery knows that.
-    fn give_up_run(&mut self, running: &mut Running) {
-        let undone = self.drop_run(&running.begun);
-        if let Err(error) = undone {
-            tracing::warn!(%error, "rolling the run back is left to recovery");
+    ///
+    /// Answers whether nothing is left of it.
+    fn give_up_run(&mut self, running: &mut Running) -> bool {
+        match self.drop_run(&running.begun) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "rolling the run back is left to recovery");
+                false
+            }
         }
     }
 
