@@ -80,7 +80,7 @@ const MUTANTS: &[Mutant] = &[
     mutant("tokens are never synced", "src/store/sqlite/mod.rs", "&& token < durable + TOKENS_UNSYNCED_MAX", "&& token < durable + u64::MAX / 2", ("it", "store")),
     // The queue.
     mutant("earlier requests are overtaken", "src/store/judge.rs", "    if found.is_free() && rows.has_waiters()? {", "    if false && rows.has_waiters()? {", ("it", "store")),
-    mutant("nothing is handed on", "src/store/grant.rs", "    if freed.is_empty() || !rows.has_waiters()? {", "    if true || freed.is_empty() || !rows.has_waiters()? {", ("it", "store")),
+    mutant("nothing is handed on", "src/store/hand_off.rs", "    if freed.is_empty() || !rows.has_waiters()? {", "    if true || freed.is_empty() || !rows.has_waiters()? {", ("it", "store")),
     mutant("what lies below a directory is not seen", "src/store/sqlite/overlap.rs", "    below: \"SELECT kind, res, mode, token, task FROM lock WHERE ns = ?1 AND res >= ?2 AND res < ?3\"", "    below: \"SELECT kind, res, mode, token, task FROM lock WHERE ns = ?1 AND res > ?2 AND res < ?3 AND 0\"", ("it", "store")),
 ];
 
