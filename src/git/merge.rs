@@ -72,8 +72,10 @@ impl Git {
                 })
             }
             ByEntries::Overlap => {
-                objects.write()?;
-                self.merge_program(base, ours, theirs)
+                objects.write_out()?;
+                let merged = self.merge_program(base, ours, theirs);
+                objects.made_by_git()?;
+                merged
             }
         }
     }

@@ -14,10 +14,32 @@ use git2::{Indexer, ObjectType, Oid};
 use sha1::{Digest as _, Sha1};
 
 use crate::disk::{self, sync};
-use crate::git::{GitError, Result};
+use crate::git::{Git, GitError, Result};
 
 /// What git gives its objects: nobody writes to them again.
 const MODE: u32 = 0o444;
+
+/// How many characters of an object's name are the name of its directory.
+const FAN: usize = 2;
+
+impl Git {
+    /// Returns the directories whose names have to be synced for an object that has a file of its own.
+    pub(super) fn directories_of(&self, id: Oid) -> [PathBuf; 2] {
+        let store = self.objects_dir();
+        let fan = store.join(&id.to_string()[..FAN]);
+        [store, fan]
+    }
+
+    /// Returns the directories whose names have to be synced for every such object.
+    pub(super) fn object_directories(&self) -> Result<Vec<PathBuf>> {
+        let store = self.objects_dir();
+        let names = disk::list(&store)?;
+        let fans = names.iter().filter(|name| name.len() == FAN);
+        let mut directories: Vec<PathBuf> = fans.map(|name| store.join(name)).collect();
+        directories.push(store);
+        Ok(directories)
+    }
+}
 
 /// A directory of our own in which files of the object store are made.
 pub(super) struct Drafts<'a> {
@@ -53,9 +75,9 @@ impl<'a> Drafts<'a> {
             }
             encoder.finish().map(|_| ())
         })?;
-        let directory = self.objects.join(&name[..2]);
+        let directory = self.objects.join(&name[..FAN]);
         disk::create_dir_all(&directory)?;
-        disk::rename(&draft, &directory.join(&name[2..]))?;
+        disk::rename(&draft, &directory.join(&name[FAN..]))?;
         Ok(vec![self.objects.clone(), directory])
     }
 

@@ -147,7 +147,11 @@ impl<'a> Objects<'a> {
     fn converted(&mut self, path: &RepoPath, bytes: &[u8]) -> Result<git2::Oid> {
         match self.conversion(path)? {
             Conversion::None => self.plain(bytes),
-            Conversion::Program => self.git.hash_object(path, bytes, self.drafts.is_some()),
+            Conversion::Program => {
+                let id = self.git.hash_object(path, bytes, self.drafts.is_some())?;
+                self.written.extend(self.git.directories_of(id));
+                Ok(id)
+            }
             Conversion::Lines => {
                 let id = self
                     .git
@@ -236,6 +240,18 @@ impl<'a> Objects<'a> {
     /// Writes what is new into git's object store. The content is durable, the names are not: answers the directories that
     /// have to be synced for that, if they are still there.
     pub fn write(&mut self) -> Result<Vec<PathBuf>> {
+        self.write_out()?;
+        Ok(std::mem::take(&mut self.written))
+    }
+
+    /// Notes that a program of git's has made objects, nobody knows which. It syncs their content, never their names.
+    pub(super) fn made_by_git(&mut self) -> Result<()> {
+        self.written.extend(self.git.object_directories()?);
+        Ok(())
+    }
+
+    /// Writes what is new into git's object store.
+    pub(super) fn write_out(&mut self) -> Result<()> {
         let fail = || GitError::of("writing objects");
         let missing: Vec<git2::Oid> = {
             let store = self.git.repository.odb().map_err(fail())?;
@@ -244,9 +260,8 @@ impl<'a> Objects<'a> {
             let new = std::mem::take(&mut self.new).into_iter();
             new.filter(|id| !is_there(id)).collect()
         };
-        let mut written = std::mem::take(&mut self.written);
         let Some(drafts) = self.drafts.as_ref().filter(|_| !missing.is_empty()) else {
-            return Ok(written);
+            return Ok(());
         };
         let drafts = Drafts::open(drafts, self.git.objects_dir())?;
         let memory = self.memory.odb().map_err(fail())?;
@@ -255,13 +270,14 @@ impl<'a> Objects<'a> {
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(fail())?;
         if objects.len() > LOOSE_MAX {
-            written.extend(drafts.pack(&objects)?);
-            return Ok(written);
+            self.written.extend(drafts.pack(&objects)?);
+            return Ok(());
         }
         for object in &objects {
             let length = object.len() as u64;
-            written.extend(drafts.loose(object.id(), object.kind(), length, &mut object.data())?);
+            let directories = drafts.loose(object.id(), object.kind(), length, &mut object.data())?;
+            self.written.extend(directories);
         }
-        Ok(written)
+        Ok(())
     }
 }
