@@ -186,6 +186,10 @@ fn restore(coordinator: &Coordinator, aside: &Aside, out: &Path) -> Result<Vec<R
             place.remove_directory_if_empty()?;
         }
     }
+    if !differing.is_empty() {
+        // The copies are all there is of it, and they go with the transaction.
+        sync::barrier(root.fd())?;
+    }
     Ok(differing)
 }
 
