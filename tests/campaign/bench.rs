@@ -91,10 +91,16 @@ impl Bench {
 
     /// Finds the calls of a name that are about a file whose path ends so. Calls are numbered from 1.
     pub(crate) fn find(&self, counts: fn(&Call) -> bool, name: &str, ending: &str) -> Vec<u32> {
-        let calls = self.list(counts, Fault::Name);
-        let is_meant = |seen: &Seen| seen.call.name == name && seen.file.to_string_lossy().ends_with(ending);
+        let calls = self.named_calls(counts);
+        let is_meant =
+            |seen: &Seen| seen.call.name == name && seen.files[0].to_string_lossy().ends_with(ending);
         let meant = calls.iter().zip(1..).filter(|(seen, _)| is_meant(seen));
         meant.map(|(_, number)| number).collect()
+    }
+
+    /// Lists the calls that count with their files.
+    pub(crate) fn named_calls(&self, counts: fn(&Call) -> bool) -> Vec<Seen> {
+        self.list(counts, Fault::Name)
     }
 
     fn list(&self, counts: fn(&Call) -> bool, fault: Fault) -> Vec<Seen> {

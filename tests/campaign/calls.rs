@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::libc::{self, user_regs_struct};
@@ -144,19 +144,23 @@ impl Call {
         })
     }
 
-    /// Returns the file that it is about, as far as one is named: the first of two.
-    pub(crate) fn file(&self, pid: Pid, registers: &user_regs_struct) -> PathBuf {
-        if let Some(descriptor) = self.descriptor {
-            return fs::read_link(format!("/proc/{pid}/fd/{descriptor}")).unwrap_or_default();
+    /// Returns the files that it is about, as far as they are named: none, one, or two.
+    pub(crate) fn files(&self, pid: Pid, registers: &user_regs_struct) -> [PathBuf; 2] {
+        let user_regs_struct {
+            rdi, rsi, rdx, r10, ..
+        } = *registers;
+        let here = libc::AT_FDCWD.cast_unsigned().into();
+        let place = |directory, name| place(pid, directory, name);
+        let nothing = PathBuf::new;
+        match (self.descriptor, self.name) {
+            (Some(descriptor), _) => [opened(pid, descriptor), nothing()],
+            (None, "renameat" | "renameat2" | "linkat") => [place(rdi, rsi), place(rdx, r10)],
+            (None, "rename" | "link") => [place(here, rdi), place(here, rsi)],
+            (None, "symlinkat") => [place(rsi, rdx), nothing()],
+            (None, "symlink") => [place(here, rsi), nothing()],
+            (None, name) if is_relative(name) => [place(rdi, rsi), nothing()],
+            _ => [place(here, rdi), nothing()],
         }
-        let is_relative = self.name.ends_with("at")
-            || matches!(self.name, "openat2" | "renameat2" | "statx" | "newfstatat");
-        let address = if is_relative { registers.rsi } else { registers.rdi };
-        let named = text_at(pid, address).unwrap_or_default();
-        if is_relative && named.as_os_str().is_empty() {
-            return fs::read_link(format!("/proc/{pid}/fd/{}", registers.rdi)).unwrap_or_default();
-        }
-        named
     }
 
     /// Tells whether it changes what others can see, or ends the process: being killed before any other call is the same
@@ -201,6 +205,41 @@ impl Call {
     pub(crate) fn can_be_short(&self) -> bool {
         matches!(self.name, "read" | "pread64" | "write" | "pwrite64")
     }
+}
+
+fn is_relative(name: &str) -> bool {
+    name.ends_with("at") || matches!(name, "openat2" | "statx")
+}
+
+/// Finds what a process has opened.
+fn opened(pid: Pid, descriptor: u64) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/fd/{descriptor}")).unwrap_or_default()
+}
+
+/// Finds the place of a name that lies in memory at `name`, seen from an opened directory.
+fn place(pid: Pid, directory: u64, name: u64) -> PathBuf {
+    let name = text_at(pid, name).unwrap_or_default();
+    if let Ok(own) = name.strip_prefix("/proc/self") {
+        return fs::read_link(Path::new("/proc").join(pid.to_string()).join(own)).unwrap_or_default();
+    }
+    // It has 32 bits of the register, whatever is in the others.
+    let directory = directory & u64::from(u32::MAX);
+    let directory = if directory == u64::from(libc::AT_FDCWD.cast_unsigned()) {
+        fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default()
+    } else {
+        opened(pid, directory)
+    };
+    let mut place = PathBuf::new();
+    for component in directory.join(name).components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                place.pop();
+            }
+            other => place.push(other),
+        }
+    }
+    place
 }
 
 /// Reads a name out of another process's memory.

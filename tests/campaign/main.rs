@@ -44,6 +44,8 @@ mod stories;
 #[cfg(target_arch = "x86_64")]
 mod support;
 #[cfg(target_arch = "x86_64")]
+mod syncs;
+#[cfg(target_arch = "x86_64")]
 mod tally;
 #[cfg(target_arch = "x86_64")]
 mod trace;

@@ -8,7 +8,7 @@ use super::kill::Among;
 use super::points::Scenario;
 use super::power::{self, FileSystem, Recording};
 use super::situation::{self, Situation};
-use super::{crowd, errors, kill, mutants, stories};
+use super::{crowd, errors, kill, mutants, stories, syncs};
 
 /// The sample is the same in every run: a failure can be repeated at once. The whole campaign takes other seeds.
 const SEED: u64 = 20_261_121;
@@ -63,8 +63,15 @@ pub(crate) fn trials() -> Vec<Trial> {
     let errors = situations()
         .filter(|situation| !situation.name.starts_with("run"))
         .map(|situation| trial("errors", situation.name, move || fail(situation)));
+    let followed = situations().filter(|situation| situation.durable);
+    let syncs = followed.map(|situation| {
+        trial("syncs", situation.name, move || {
+            syncs::follow(&Bench::new(situation)).map_err(|violation| violation.to_string().into())
+        })
+    });
     visits
         .chain(refusals)
+        .chain(syncs)
         .chain(stories::trials())
         .chain(kills)
         .chain(errors)

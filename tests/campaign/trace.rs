@@ -71,8 +71,14 @@ pub(crate) struct Seen {
     pub(crate) by_program: bool,
     /// How many processes were running.
     pub(crate) processes: usize,
-    /// The file that it was about, where all were asked for.
-    pub(crate) file: PathBuf,
+    /// The files that it was about, where all were asked for.
+    pub(crate) files: [PathBuf; 2],
+    /// Whether the first of them was there.
+    pub(crate) existed: bool,
+    /// Its fifth argument.
+    pub(crate) fifth: u64,
+    /// Whether it has succeeded.
+    pub(crate) is_done: bool,
 }
 
 /// What became of a traced program.
@@ -182,6 +188,8 @@ enum Inside {
     #[default]
     No,
     Yes,
+    /// And this is its place in the list.
+    Listed(usize),
     /// And this is what the call shall answer instead of what it did.
     Answering(Errno),
 }
@@ -283,6 +291,7 @@ impl Tracer {
         match mem::take(&mut thread.inside) {
             Inside::No => thread.inside = Inside::Yes,
             Inside::Yes => return,
+            Inside::Listed(at) => return self.listed_ends(pid, at),
             Inside::Answering(errno) => return set_answer(pid, errno),
         }
         let Ok(registers) = ptrace::getregs(pid) else {
@@ -314,16 +323,27 @@ impl Tracer {
             _ => None,
         };
         let processes = self.processes().len();
-        let named = matches!(self.fault, Fault::Name).then(|| call.file(pid, &registers));
+        let is_named = matches!(self.fault, Fault::Name);
+        let files = if is_named {
+            call.files(pid, &registers)
+        } else {
+            Default::default()
+        };
+        if let (true, Some(thread)) = (is_named, self.threads.get_mut(&pid)) {
+            thread.inside = Inside::Listed(self.calls.len());
+        }
         self.calls.push(Seen {
             call,
             by_program,
             processes,
-            file: named.unwrap_or_default(),
+            existed: fs::symlink_metadata(&files[0]).is_ok(),
+            files,
+            fifth: registers.r8,
+            is_done: false,
         });
         let number = u32::try_from(self.calls.len()).unwrap();
         if again.is_some() || self.fault.at() == Some(number) {
-            self.struck = call.file(pid, &registers);
+            [self.struck, _] = call.files(pid, &registers);
         }
         match self.fault {
             Fault::Kill(at, victim) if at == number => self.kill(pid, victim),
@@ -334,6 +354,12 @@ impl Tracer {
                     self.fail(pid, errno);
                 }
             }
+        }
+    }
+
+    fn listed_ends(&mut self, pid: Pid, at: usize) {
+        if let Ok(registers) = ptrace::getregs(pid) {
+            self.calls[at].is_done = registers.rax.cast_signed() >= 0;
         }
     }
 
