@@ -21,6 +21,7 @@ use crate::coordinator::{
 use crate::disk::fault;
 use crate::host::unique_id;
 use crate::model::{Resource, TaskId, Token, TransactionId, TransactionState};
+use crate::store::Task;
 
 /// What to run, and what becomes of it.
 #[derive(Debug, Clone)]
@@ -144,7 +145,9 @@ impl Coordinator {
         let begun = match begun {
             Ok(begun) => begun,
             Err(error) => {
-                mark.remove();
+                if self.has_nothing(id, &request.begin.task) {
+                    mark.remove();
+                }
                 return Err(error);
             }
         };
@@ -156,6 +159,18 @@ impl Coordinator {
             heartbeat,
             leased: None,
         })
+    }
+
+    /// Tells whether a run that did not begin has left nothing; what cannot be told is left to recovery, which finds the mark.
+    fn has_nothing(&mut self, id: TransactionId, task: &TaskId) -> bool {
+        let is_unopened = matches!(self.store.transaction(&id), Ok(None));
+        let is_ours = |task: Task| {
+            task.owner
+                .process
+                .is_some_and(|owner| owner.pid == std::process::id())
+        };
+        let known = self.store.task(task);
+        is_unopened && known.is_ok_and(|known| !known.is_some_and(is_ours))
     }
 
     /// place → work → stage → commit.
@@ -274,7 +289,7 @@ impl Coordinator {
     /// Answers whether nothing is left of it.
     fn give_up_run(&mut self, running: &mut Running) -> bool {
         match self.drop_run(&running.begun) {
-            Ok(()) => true,
+            Ok(is_clear) => is_clear,
             Err(error) => {
                 tracing::warn!(%error, "rolling the run back is left to recovery");
                 false
@@ -282,15 +297,21 @@ impl Coordinator {
         }
     }
 
-    fn drop_run(&mut self, begun: &Begun) -> Result<(), Error> {
+    fn drop_run(&mut self, begun: &Begun) -> Result<bool, Error> {
+        use TransactionState::{Aborting, Committing, Decided, Open};
         let Some(transaction) = self.store.transaction(&begun.transaction.id)? else {
-            return Ok(());
+            return Ok(true);
         };
-        if transaction.state == TransactionState::Open {
-            in_place::put_back(self, &transaction)?;
-            settle::roll_back(self, &transaction)?;
+        match transaction.state {
+            Open => {
+                in_place::put_back(self, &transaction)?;
+                settle::roll_back(self, &transaction)?;
+                Ok(true)
+            }
+            // Undoing the attempt failed as well. Recovery opens it again, and has to find the mark then.
+            Committing | Aborting | Decided => Ok(false),
+            _ => Ok(true),
         }
-        Ok(())
     }
 
     /// Keeps the finished work of a run whose commit is refused.

@@ -20,6 +20,8 @@ pub(crate) struct Call {
     descriptor: Option<u64>,
     /// Whether that is a pipe or a socket: nothing on a disk.
     is_pipe: bool,
+    /// Whether a program of the user's makes it, which mirror runs.
+    is_foreign: bool,
 }
 
 /// What a call is about.
@@ -117,7 +119,7 @@ const TABLE: &[(libc::c_long, &str, Kind, bool)] = &[
 
 impl Call {
     /// Reads the call from the registers; `None` for calls that touch nothing outside the process.
-    pub(crate) fn read(pid: Pid, registers: &user_regs_struct) -> Option<Self> {
+    pub(crate) fn read(pid: Pid, registers: &user_regs_struct, is_foreign: bool) -> Option<Self> {
         let (first, second, third) = (registers.rdi, registers.rsi, registers.rdx);
         let number = i64::try_from(registers.orig_rax).ok()?;
         let (name, kind, descriptor) = match number {
@@ -141,6 +143,7 @@ impl Call {
             kind,
             descriptor,
             is_pipe,
+            is_foreign,
         })
     }
 
@@ -173,9 +176,10 @@ impl Call {
         )
     }
 
-    /// Tells whether it can answer with an error.
+    /// Tells whether it can answer with an error that is for us to bear: what a program of the user's makes of its errors is
+    /// its own affair.
     pub(crate) fn can_fail(&self) -> bool {
-        self.kind != Kind::Exit
+        self.kind != Kind::Exit && !self.is_foreign
     }
 
     /// Tells whether it writes to the user's terminal.

@@ -89,7 +89,10 @@ fn expect(traced: &Traced) -> Result<Expected, Violation> {
     if code == FINDINGS && !traced.stdout.is_empty() {
         return Ok(Expected::Either);
     }
-    let document: Result<serde_json::Value, _> = serde_json::from_slice(&traced.stderr);
+    // Before it there may be what the command of a run had to say.
+    let lines = traced.stderr.split(|byte| *byte == b'\n');
+    let last = lines.rev().find(|line| !line.is_empty()).unwrap_or_default();
+    let document: Result<serde_json::Value, _> = serde_json::from_slice(last);
     let Ok(document) = document else {
         // The same jump may come down where the program just ends, without a word.
         let is_known = is_config && traced.stdout.is_empty() && traced.stderr.is_empty();

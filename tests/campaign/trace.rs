@@ -5,7 +5,7 @@
 //! can be killed together with its children at the same instant. Everything is safe code: the program stops itself in a
 //! shell before it is executed, and is seized there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::mem;
 use std::os::unix::process::CommandExt as _;
@@ -110,6 +110,8 @@ pub(crate) fn run(command: &Command, scratch: &Path, counts: fn(&Call) -> bool, 
         counts,
         fault,
         threads: BTreeMap::new(),
+        guards: BTreeSet::new(),
+        foreign: BTreeSet::new(),
         counting: false,
         calls: Vec::new(),
         reached: false,
@@ -174,6 +176,9 @@ struct Tracer {
     counts: fn(&Call) -> bool,
     fault: Fault,
     threads: BTreeMap<Pid, Thread>,
+    /// The processes that run the programs of the user's, and those programs with all that they start.
+    guards: BTreeSet<Pid>,
+    foreign: BTreeSet<Pid>,
     /// The shell has become the program, and the loader is through.
     counting: bool,
     calls: Vec<Seen>,
@@ -258,7 +263,17 @@ impl Tracer {
             libc::PTRACE_EVENT_FORK | libc::PTRACE_EVENT_VFORK => {
                 if let Ok(child) = ptrace::getevent(pid) {
                     let child = Pid::from_raw(i32::try_from(child).unwrap());
+                    let parent = self.process_of(pid);
+                    if self.guards.contains(&parent) || self.foreign.contains(&parent) {
+                        self.foreign.insert(child);
+                    }
                     self.threads.entry(child).or_default().process = Some(child);
+                }
+            }
+            libc::PTRACE_EVENT_EXEC => {
+                let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                if words.split(|byte| *byte == 0).nth(1) == Some(b"guard") {
+                    self.guards.insert(pid);
                 }
             }
             libc::PTRACE_EVENT_CLONE => {
@@ -298,7 +313,8 @@ impl Tracer {
             return;
         };
         let by_program = self.process_of(pid) == self.root;
-        let Some(call) = Call::read(pid, &registers) else {
+        let is_foreign = self.foreign.contains(&self.process_of(pid));
+        let Some(call) = Call::read(pid, &registers, is_foreign) else {
             // The first thing that Rust's runtime does, when the loader has finished.
             self.counting |= by_program && registers.orig_rax == libc::SYS_poll.unsigned_abs();
             return;
