@@ -11,24 +11,16 @@
 
 mod common;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use common::actor::{Actor, monotonic};
+use common::redis::{ACQUIRE, RELEASE, Redis, connect};
+use common::registry::{asker, create, open};
 use common::{Row, timed};
-use mirror::host::{Host, System};
-use mirror::model::{Lock, LockSet, Mode, RepoPath, Resource, TaskId};
-use mirror::store::{Asker, NewTask, Place, Release, Store, Wait};
-
-/// Takes every key or none. The peer knows neither directories, nor queue, nor tokens per path.
-const ACQUIRE: &str = "
-for _, key in ipairs(KEYS) do if redis.call('EXISTS', key) == 1 then return 0 end end
-for _, key in ipairs(KEYS) do redis.call('SET', key, ARGV[1], 'PX', 300000) end
-redis.call('INCR', 'token') return 1";
-const RELEASE: &str =
-    "for _, key in ipairs(KEYS) do if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end end";
+use mirror::model::{Lock, LockSet, Mode, RepoPath, Resource};
+use mirror::store::{Asker, Release, Store, Wait};
 
 fn main() {
     let words: Vec<String> = std::env::args().collect();
@@ -49,34 +41,6 @@ fn main() {
     sets(&place.path().join("sets"), &redis);
     crowds(&place.path().join("crowds"), &redis);
     waking(&place.path().join("waking"), &redis);
-}
-
-fn place(directory: &Path) -> Place {
-    Place {
-        registry: directory.join("registry.db"),
-        door: directory.join("door.lock"),
-        wake: directory.join("wake"),
-    }
-}
-
-fn create(directory: &Path) -> Store {
-    std::fs::create_dir_all(directory.join("wake")).unwrap();
-    Store::create(&place(directory), Arc::new(System::new().unwrap())).unwrap()
-}
-
-fn open(directory: &Path) -> Store {
-    Store::open(&place(directory), Arc::new(System::new().unwrap())).unwrap()
-}
-
-fn asker(name: &str) -> Asker {
-    Asker::New(NewTask {
-        id: TaskId::new(name).unwrap(),
-        owner: System::new().unwrap().owner(None).unwrap(),
-        ttl_ms: 3_600_000,
-        max_hold_ms: 3_600_000,
-        reason: None,
-        metadata: serde_json::Map::new(),
-    })
 }
 
 fn locks(prefix: &str, count: usize) -> LockSet {
@@ -255,12 +219,6 @@ fn waking(directory: &Path, redis: &Redis) {
     );
 }
 
-/// The clock that all processes share.
-fn monotonic() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap()
-}
-
 /// What a child process does: a kind, a directory or socket, a number.
 fn child(words: &[String]) {
     let (kind, at, number) = (words[0].as_str(), PathBuf::from(&words[1]), &words[2]);
@@ -331,97 +289,4 @@ fn crowd(mut work: impl FnMut()) -> u64 {
         count += 1;
     }
     count
-}
-
-/// A child process and its lines.
-struct Actor {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-}
-
-impl Actor {
-    fn start(words: &[&str]) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .arg("--child")
-            .args(words)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap());
-        Self { child, lines }
-    }
-
-    fn tell(&mut self, line: &str) {
-        writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
-    }
-
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.lines.read_line(&mut line).unwrap();
-        line.trim().to_owned()
-    }
-}
-
-impl Drop for Actor {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// A Redis of our own.
-struct Redis {
-    child: Child,
-    socket: PathBuf,
-}
-
-impl Redis {
-    fn start(directory: &Path) -> Option<Self> {
-        let socket = directory.join("redis.sock");
-        let child = Command::new("redis-server")
-            .args([
-                "--port",
-                "0",
-                "--save",
-                "",
-                "--appendonly",
-                "yes",
-                "--appendfsync",
-                "everysec",
-                "--dir",
-            ])
-            .arg(directory)
-            .arg("--unixsocket")
-            .arg(&socket)
-            .stdout(Stdio::null())
-            .spawn()
-            .ok()?;
-        while connection(&socket).is_none() {
-            std::thread::yield_now();
-        }
-        Some(Self { child, socket })
-    }
-
-    fn connect(&self) -> redis::Connection {
-        connect(&self.socket)
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn connect(socket: &Path) -> redis::Connection {
-    connection(socket).unwrap()
-}
-
-fn connection(socket: &Path) -> Option<redis::Connection> {
-    redis::Client::open(format!("unix://{}", socket.display()))
-        .unwrap()
-        .get_connection()
-        .ok()
 }

@@ -3,6 +3,10 @@
 #![allow(dead_code, reason = "every bench uses its own part")]
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
+pub(crate) mod actor;
+pub(crate) mod redis;
+pub(crate) mod registry;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

@@ -1,0 +1,194 @@
+//! `mirror run` beside the same work by hand: linked working trees, commits and merges of git's.
+//!
+//! `cargo bench --bench run`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a bench is no product"
+)]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use common::{Row, content, file_name, git, mirror, repository, run, timed};
+use mirror::{CommitRequest, Declaration, Mirror};
+
+fn main() {
+    let place = tempfile::Builder::new()
+        .prefix("mirror-bench-")
+        .tempdir()
+        .unwrap();
+    copies(&place.path().join("copies"));
+    overhead(&place.path().join("overhead"));
+    landing(&place.path().join("landing"));
+}
+
+/// From asking for a copy that was used before until work can begin in it.
+fn copies(root: &Path) {
+    repository(root, 10_000);
+    let mirror = Mirror::open(root).unwrap();
+    let lease = |number: usize| {
+        let declaration = Declaration::new("bench").unwrap().write(file_name(number));
+        let began = Instant::now();
+        let mut ready = Duration::ZERO;
+        let work = |copy: &mirror::WorkingCopy| {
+            ready = began.elapsed();
+            std::fs::write(copy.root.join(file_name(number)), content(number, 2048, 1))
+        };
+        mirror
+            .run_task(&declaration, CommitRequest::recorded("bench".to_owned()), work)
+            .unwrap();
+        ready
+    };
+    lease(0);
+    let mut number = 0;
+    Row {
+        what: "a used working copy of 10,000 files, locks included",
+        peer: "git worktree add",
+        target: 0.05,
+    }
+    .compare(
+        10,
+        || {
+            number += 1;
+            lease(number)
+        },
+        || {
+            let took = timed(|| run(git(root).args(["worktree", "add", "-q", "--detach", "../by-hand"])));
+            run(git(root).args(["worktree", "remove", "--force", "../by-hand"]));
+            took
+        },
+    );
+}
+
+/// A command of one second, in a copy that was used before.
+fn overhead(root: &Path) {
+    repository(root, 1_000);
+    let script = "sleep 1; date +%N >> dir000/file00000.txt";
+    let ours = || run(mirror(root).args(["run", "-w", "dir000/", "-m", "bench", "--", "sh", "-c", script]));
+    ours();
+    Row {
+        what: "run of a command of one second, its durable commit included",
+        peer: "the command",
+        target: 1.01,
+    }
+    .compare(
+        5,
+        || timed(ours),
+        || timed(|| run(Command::new("sh").args(["-c", script]).current_dir(root))),
+    );
+    run(git(root).args(["checkout", "-q", "--", "."]));
+    Row {
+        what: "run of a command of one second, its durable commit included",
+        peer: "the command and git commit",
+        target: 1.01,
+    }
+    .compare(
+        5,
+        || timed(ours),
+        || {
+            timed(|| {
+                run(Command::new("sh").args(["-c", script]).current_dir(root));
+                run(git(root).args(["commit", "-q", "-a", "-m", "bench"]));
+            })
+        },
+    );
+}
+
+/// How many work at once.
+const WORKERS: usize = 16;
+
+/// How many files each of them changes.
+const FILES: usize = 10;
+
+/// Sixteen who finish at once, each with a commit of its own, until all of it is in the target.
+fn landing(root: &Path) {
+    repository(root, 1_000);
+    let mut round = 0;
+    let mut ours = || {
+        round += 1;
+        let start = |worker: usize| {
+            let (lock, message) = (
+                format!("dir{:03}/of-{worker}-*", worker % 10),
+                format!("worker {worker}"),
+            );
+            let words = [
+                "run",
+                "-w",
+                &lock,
+                "-m",
+                &message,
+                "--wait",
+                "10m",
+                "--",
+                "sh",
+                "-c",
+                &script(worker, round),
+            ];
+            mirror(root)
+                .args(words)
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap()
+        };
+        all(start)
+    };
+    ours();
+    let mut hand = 0;
+    let mut theirs = || {
+        hand += 1;
+        let start = |worker: usize| {
+            let script = format!(
+                "git worktree add -q -b w{worker} ../hand-{worker} && cd ../hand-{worker} && ({}) && git add -A && git commit -q -m 'worker {worker}'",
+                script(worker, hand)
+            );
+            let environment = git(root);
+            let mut shell = Command::new("sh");
+            shell.args(["-c", &script]).current_dir(root);
+            shell.envs(
+                environment
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            );
+            shell.spawn().unwrap()
+        };
+        let took = all(start);
+        let merged = timed(|| {
+            for worker in 0..WORKERS {
+                run(git(root).args(["merge", "-q", "--no-edit", &format!("w{worker}")]));
+                run(git(root).args(["worktree", "remove", "--force", &format!("../hand-{worker}")]));
+                run(git(root).args(["branch", "-q", "-d", &format!("w{worker}")]));
+            }
+        });
+        took + merged
+    };
+    Row {
+        what: "16 runs at once, ten files each, all landed",
+        peer: "git worktree add, commit, merge",
+        target: 1.0,
+    }
+    .compare(5, &mut ours, &mut theirs);
+}
+
+/// What one of them does.
+fn script(worker: usize, round: usize) -> String {
+    format!(
+        "for n in $(seq {FILES}); do echo {round} > dir{:03}/of-{worker}-$n; done",
+        worker % 10
+    )
+}
+
+/// Starts all, and waits until all have ended well.
+fn all(start: impl Fn(usize) -> Child) -> Duration {
+    timed(|| {
+        let children: Vec<Child> = (0..WORKERS).map(start).collect();
+        for mut child in children {
+            assert!(child.wait().unwrap().success());
+        }
+    })
+}
