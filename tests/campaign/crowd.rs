@@ -87,7 +87,8 @@ fn repository() -> Sandbox {
     sandbox
 }
 
-/// What a worker does: waits for its locks, changes each of its files, commits, and says so. Answers its files as well.
+/// What a worker does: waits for its locks, changes each of its files, commits, and says so; step by step, or in one `run`.
+/// Answers its files as well.
 fn script(number: usize, random: &mut fastrand::Rng) -> (String, Vec<String>) {
     let mirror = env!("CARGO_BIN_EXE_mirror");
     let directory = random.usize(..DIRECTORIES);
@@ -106,6 +107,17 @@ fn script(number: usize, random: &mut fastrand::Rng) -> (String, Vec<String>) {
         2 => wants.push_str(" -s db"),
         _ => {}
     }
+    let is_recorded = random.bool();
+    let message = if is_recorded {
+        format!("-m w{number}")
+    } else {
+        String::new()
+    };
+    if random.u32(..4) == 0 {
+        let work = format!("for file in {}; do echo w{number} > $file; done", files.join(" "));
+        let run = format!("{mirror} run -q -t w{number} {wants} --wait 90s {message} -- sh -c '{work}'");
+        return (format!("{run} && echo acknowledged\n"), files);
+    }
     // Some are tied to their process, some only to a short lease.
     let tie = if random.bool() {
         "--pid $$".to_owned()
@@ -123,11 +135,6 @@ fn script(number: usize, random: &mut fastrand::Rng) -> (String, Vec<String>) {
     if random.u32(..6) == 0 {
         writeln!(script, "{mirror} rollback -q -t w{number}").unwrap();
     } else {
-        let message = if random.bool() {
-            format!("-m w{number}")
-        } else {
-            String::new()
-        };
         writeln!(
             script,
             "{mirror} commit -q -t w{number} {message} && echo acknowledged"
