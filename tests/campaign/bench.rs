@@ -12,6 +12,7 @@ use super::situation::Situation;
 use super::state::{State, assert_clean};
 use super::trace::{self, Fault, Seen, Traced};
 use crate::support::Sandbox;
+use crate::support::program::Program;
 
 /// A situation with what is there before and after its command.
 pub(crate) struct Bench {
@@ -19,8 +20,8 @@ pub(crate) struct Bench {
     pub(crate) sandbox: Sandbox,
     backup: Backup,
     scratch: TempDir,
-    old: State,
-    new: State,
+    pub(crate) old: State,
+    pub(crate) new: State,
     /// Whether what a fault left stays as it is, for somebody to look at.
     keep: bool,
 }
@@ -122,12 +123,21 @@ impl Bench {
 
     /// Runs mirror under the tracer.
     pub(crate) fn trace(&self, arguments: &[&str], counts: fn(&Call) -> bool, fault: Fault) -> Traced {
-        let program = self
-            .sandbox
-            .mirror_program()
-            .at(self.sandbox.path(self.situation.at));
-        let program = program.args(["--json"]).args(arguments);
+        let program = self.mirror().args(["--json"]).args(arguments);
         trace::run(program.as_ref(), self.scratch.path(), counts, fault)
+    }
+
+    /// Runs the situation's command up to a call, lets somebody else have a turn, and then go on.
+    pub(crate) fn pause(&self, at: u32, meanwhile: &mut dyn FnMut()) -> Traced {
+        let program = self.mirror().args(["--json"]).args(self.situation.arguments);
+        let (scratch, fault) = (self.scratch.path(), Fault::Pause(at));
+        trace::run_beside(program.as_ref(), scratch, Call::changes, fault, meanwhile)
+    }
+
+    /// Returns mirror where the situation's command is run.
+    pub(crate) fn mirror(&self) -> Program {
+        let at = self.sandbox.path(self.situation.at);
+        self.sandbox.mirror_program().at(at)
     }
 
     /// Looks at everything there is after a fault. Whatever recovery has to be done, the looking does it: it is "the

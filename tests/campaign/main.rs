@@ -24,6 +24,8 @@ mod kill;
 #[cfg(target_arch = "x86_64")]
 mod mutants;
 #[cfg(target_arch = "x86_64")]
+mod pause;
+#[cfg(target_arch = "x86_64")]
 mod points;
 #[cfg(target_arch = "x86_64")]
 mod power;

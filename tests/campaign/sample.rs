@@ -8,7 +8,7 @@ use super::kill::Among;
 use super::points::Scenario;
 use super::power::{self, FileSystem, Recording};
 use super::situation::{self, Situation};
-use super::{crowd, errors, kill, mutants, stories, syncs};
+use super::{crowd, errors, kill, mutants, pause, stories, syncs};
 
 /// The sample is the same in every run: a failure can be repeated at once. The whole campaign takes other seeds.
 const SEED: u64 = 20_261_121;
@@ -17,6 +17,7 @@ const SEED: u64 = 20_261_121;
 const KILLS: usize = 24;
 const DOUBLE_KILLS: usize = 6;
 const ERRORS: usize = 24;
+const PAUSES: usize = 4;
 
 /// What is recorded on btrfs, the file system that hides least, and how many states are looked at.
 const LOSING_POWER: &[&str] = &[
@@ -60,6 +61,9 @@ pub(crate) fn trials() -> Vec<Trial> {
     let situations = || situation::ALL.iter().copied();
     let kills = situations().map(|situation| trial("kill", situation.name, move || kills(situation)));
     let errors = situations().map(|situation| trial("errors", situation.name, move || fail(situation)));
+    let pauses = situations()
+        .filter(pause::is_meant)
+        .map(|situation| trial("pause", situation.name, move || pauses(situation)));
     let followed = situations().filter(|situation| situation.durable);
     let syncs = followed.map(|situation| {
         trial("syncs", situation.name, move || {
@@ -72,6 +76,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         .chain(stories::trials())
         .chain(kills)
         .chain(errors)
+        .chain(pauses)
         .chain([mutants::trial(), Trial::test("crowd: sixty processes", crowd)])
         .chain(
             LOSING_POWER
@@ -111,6 +116,17 @@ fn fail(situation: Situation) -> Result<(), Failed> {
         let point = random.choice(&points).unwrap();
         let ending = errors::once(&bench, *point, number % 4 == 0);
         ending.map_err(|violation| format!("{point:?}: {violation}"))?;
+    }
+    Ok(())
+}
+
+fn pauses(situation: Situation) -> Result<(), Failed> {
+    let mut random = fastrand::Rng::with_seed(SEED);
+    let bench = Bench::new(situation);
+    let count = u32::try_from(bench.calls(Call::changes).len()).unwrap();
+    for _ in 0..PAUSES {
+        let at = random.u32(1..=count);
+        pause::once(&bench, at).map_err(|violation| format!("at {at}: {violation}"))?;
     }
     Ok(())
 }

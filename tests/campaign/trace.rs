@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     Fail { at: u32, errno: Errno, for_ever: bool },
     /// The call moves one byte instead of as many as it was asked to.
     Short(u32),
+    /// All processes stand still before the call, until somebody else has had a turn.
+    Pause(u32),
 }
 
 impl Fault {
@@ -47,7 +49,7 @@ impl Fault {
     pub(crate) fn at(self) -> Option<u32> {
         match self {
             Self::None | Self::Name => None,
-            Self::Kill(at, _) | Self::Fail { at, .. } | Self::Short(at) => Some(at),
+            Self::Kill(at, _) | Self::Fail { at, .. } | Self::Short(at) | Self::Pause(at) => Some(at),
         }
     }
 }
@@ -102,6 +104,17 @@ pub(crate) struct Traced {
 ///
 /// The two outputs are collected in `scratch`.
 pub(crate) fn run(command: &Command, scratch: &Path, counts: fn(&Call) -> bool, fault: Fault) -> Traced {
+    run_beside(command, scratch, counts, fault, &mut || {})
+}
+
+/// The same; `meanwhile` is what somebody else does during a pause.
+pub(crate) fn run_beside(
+    command: &Command,
+    scratch: &Path,
+    counts: fn(&Call) -> bool,
+    fault: Fault,
+    meanwhile: &mut dyn FnMut(),
+) -> Traced {
     let outputs = [scratch.join("stdout"), scratch.join("stderr")];
     let root = start(command, &outputs);
     let watchdog = Watchdog::new(root);
@@ -117,6 +130,7 @@ pub(crate) fn run(command: &Command, scratch: &Path, counts: fn(&Call) -> bool, 
         reached: false,
         struck: PathBuf::new(),
         code: None,
+        meanwhile,
     };
     tracer.follow();
     let hung = watchdog.end();
@@ -171,7 +185,7 @@ fn start(command: &Command, outputs: &[PathBuf; 2]) -> Pid {
     pid
 }
 
-struct Tracer {
+struct Tracer<'a> {
     root: Pid,
     counts: fn(&Call) -> bool,
     fault: Fault,
@@ -185,6 +199,7 @@ struct Tracer {
     reached: bool,
     struck: PathBuf,
     code: Option<i32>,
+    meanwhile: &'a mut dyn FnMut(),
 }
 
 /// Whether a thread is inside a call.
@@ -206,7 +221,7 @@ struct Thread {
     inside: Inside,
 }
 
-impl Tracer {
+impl Tracer<'_> {
     fn follow(&mut self) {
         // Only the children and tracees of this very thread: others run their own programs beside it.
         let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
@@ -361,10 +376,19 @@ impl Tracer {
         if again.is_some() || self.fault.at() == Some(number) {
             [self.struck, _] = call.files(pid, &registers);
         }
+        self.strike(pid, number, again);
+    }
+
+    /// Does to a call what is to be done.
+    fn strike(&mut self, pid: Pid, number: u32, again: Option<Errno>) {
         match self.fault {
             Fault::Kill(at, victim) if at == number => self.kill(pid, victim),
             Fault::Fail { at, errno, .. } if at == number => self.fail(pid, errno),
             Fault::Short(at) if at == number => self.shorten(pid),
+            Fault::Pause(at) if at == number => {
+                self.reached = true;
+                (self.meanwhile)();
+            }
             _ => {
                 if let Some(errno) = again {
                     self.fail(pid, errno);

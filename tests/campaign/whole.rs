@@ -19,7 +19,7 @@ use super::power::{self, FileSystem, Recording};
 use super::situation::{self, Situation};
 use super::tally::{self, Tally};
 use super::trace::{Fault, Victim};
-use super::{crowd, errors, kill, mutants};
+use super::{crowd, errors, kill, mutants, pause};
 
 /// Runs the whole fault campaign, or the part that is asked for.
 #[derive(Debug, Parser)]
@@ -37,6 +37,8 @@ enum Kind {
     Double(Extent),
     /// Let calls fail or fall short
     Errors(Extent),
+    /// Stop everything before a call, and let somebody else take the locks
+    Pause(Extent),
     /// Lose power at every instant
     Power(PowerExtent),
     /// Let a crowd of processes loose on one repository, and kill, stop and rob them
@@ -122,12 +124,13 @@ enum Experiment {
     Kill(kill::Point),
     Double(kill::Point, u32, Option<u32>),
     Fail(errors::Point),
+    Pause(u32),
 }
 
 pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse_from(std::env::args_os().skip(1));
     let extent = match &arguments.kind {
-        Kind::Kill(extent) | Kind::Double(extent) | Kind::Errors(extent) => extent,
+        Kind::Kill(extent) | Kind::Double(extent) | Kind::Errors(extent) | Kind::Pause(extent) => extent,
         Kind::Power(extent) => return power_loss(extent),
         Kind::Mutants { only } => return mutants::all(only),
         Kind::Crowd {
@@ -141,6 +144,7 @@ pub(crate) fn main() -> ExitCode {
         .iter()
         .copied()
         .filter(|situation| situation.name.contains(&extent.situation))
+        .filter(|situation| !matches!(arguments.kind, Kind::Pause(_)) || pause::is_meant(situation))
         .collect();
     let tallies = Mutex::new(BTreeMap::new());
     let next = AtomicUsize::new(0);
@@ -193,6 +197,11 @@ fn experiments(kind: &Kind, extent: &Extent, bench: &Bench, share: Option<usize>
             let rounds = share.map_or(1, |share| share.div_ceil(points.len().max(1)));
             let points = (0..rounds).flat_map(|_| points.clone());
             points.enumerate().map(double).collect()
+        }
+        Kind::Pause(_) => {
+            let calls = u32::try_from(bench.calls(Call::changes).len()).unwrap();
+            let all = (1..=calls).filter(|call| extent.at.is_none_or(|at| at == *call));
+            all.map(Experiment::Pause).collect()
         }
         Kind::Power(_) | Kind::Mutants { .. } | Kind::Crowd { .. } => {
             unreachable!("they are no experiments on a bench")
@@ -258,6 +267,7 @@ fn run(
             Experiment::Kill(point) => kill::once(&bench, point, thorough),
             Experiment::Double(point, second, third) => kill::twice(&bench, point, second, third),
             Experiment::Fail(point) => errors::once(&bench, point, thorough),
+            Experiment::Pause(at) => pause::once(&bench, at),
         }));
         let ended = ended.unwrap_or_else(|payload| Err(Violation(panic_text(payload.as_ref()))));
         if let Err(violation) = &ended {
