@@ -21,7 +21,7 @@ pub(crate) struct Call {
     /// Whether that is a pipe or a socket: nothing on a disk.
     is_pipe: bool,
     /// Whether a program of the user's makes it, which mirror runs.
-    is_foreign: bool,
+    pub(crate) is_foreign: bool,
 }
 
 /// What a call is about.

@@ -68,7 +68,7 @@ const STORIES: &[Story] = &[
     Story {
         told: "git went on without the repository's attributes when it could not look at its objects",
         situation: "commit through filters",
-        call: ("newfstatat", "/.git/objects/"),
+        call: ("newfstatat", "/.git/objects"),
         errno: Some(Errno::EIO),
         for_ever: false,
     },

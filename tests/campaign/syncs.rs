@@ -103,10 +103,25 @@ impl Disk {
         self.prepared.as_ref().is_some_and(is_ours) || self.is_object(path)
     }
 
+    /// Tells whether it is a copy of what was there before a run in place.
+    fn is_kept(&self, path: &Path) -> bool {
+        let below = path.strip_prefix(self.transactions()).ok();
+        below.is_some_and(|below| {
+            below
+                .components()
+                .nth(1)
+                .is_some_and(|name| name.as_os_str() == "kept")
+        })
+    }
+
     /// Tells what a call relies on that is not on the disk.
     fn check(&mut self, seen: &Seen) -> Result<(), String> {
         let [from, to] = &seen.files;
         let is_registry = *from == self.registry();
+        if seen.call.is_foreign && (self.is_published(from) || self.is_published(to)) {
+            let what = "a command works in the tree, and what was there is not synced";
+            self.refuse_unsynced(what, Self::is_kept)?;
+        }
         match seen.call.kind {
             Kind::Name => {
                 self.check_source(from, to)?;
