@@ -78,7 +78,7 @@ pub use coordinator::{
     CommitRequest, Coordinator, Error, Observer, Outcome, Ran, Receipt, StageWhat, WorkingCopy,
 };
 pub use embed::{Declaration, Events, Mirror, NotCommitted, Options, Since, Subscription, Task, TaskError};
-pub use model::{Event, EventKind};
+pub use model::{Event, EventKind, Interrupter};
 
 /// Compiles the example of the README.
 #[cfg(doctest)]

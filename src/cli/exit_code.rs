@@ -20,7 +20,7 @@ pub(crate) enum ExitCode {
     Lost = 4,
     /// Something else changed the same thing.
     Conflict = 5,
-    /// A command or a validation said no.
+    /// A command or a validation said no, or somebody interrupted it.
     Rejected = 6,
     /// The state of the repository is damaged.
     Damaged = 7,
@@ -73,8 +73,8 @@ const TABLE: [Row; 10] = [
     },
     Row {
         code: ExitCode::Rejected,
-        kinds: &[Kind::Rejected],
-        when: "the command or the validation failed; rolled back",
+        kinds: &[Kind::Rejected, Kind::Interrupted],
+        when: "the command or the validation failed, or was interrupted; rolled back",
     },
     Row {
         code: ExitCode::Damaged,

@@ -56,7 +56,9 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             format!("Finish it, or give it up with `git {operation} --abort`")
         }
         Error::Unmerged { .. } => "Resolve them and `git add` them".to_owned(),
-        Error::TargetMoved { .. } | Error::Undetermined { .. } => "Run the same command again".to_owned(),
+        Error::TargetMoved { .. } | Error::Undetermined { .. } | Error::Interrupted { .. } => {
+            "Run the same command again".to_owned()
+        }
         Error::TargetElsewhere { path, .. } => {
             format!("Run the command there: `mirror -C {} …`", shown(path))
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::coordinator::provider::{Fitness, Provider};
 use crate::coordinator::{Coordinator, Error, Observer};
 use crate::host::Stopwatch;
-use crate::model::{LockSet, Resource, Share, TaskId};
+use crate::model::{Interrupter, LockSet, Resource, Share, TaskId};
 use crate::store::{AcquireError, Asker, Grant, HeldLock, Release, Wait};
 
 /// How often something else is asked for. Each time rules out all that is known to be no good.
@@ -178,10 +178,24 @@ impl Coordinator {
         wait: Wait,
         observer: &mut dyn Observer,
     ) -> Result<Grant, Error> {
+        let interrupters = [self.interrupter.clone()];
+        self.acquire_unless(&interrupters, who, wants, wait, observer)
+    }
+
+    /// Acquires unless one of `interrupters` ends the wait.
+    pub(super) fn acquire_unless(
+        &mut self,
+        interrupters: &[Interrupter],
+        who: &Asker,
+        wants: &LockSet,
+        wait: Wait,
+        observer: &mut dyn Observer,
+    ) -> Result<Grant, Error> {
         let waited = Stopwatch::start();
+        let mut tell = |conflicts: &[_]| observer.waiting(conflicts);
         let grant = self
             .store
-            .acquire(who, wants, wait, &mut |conflicts| observer.waiting(conflicts));
+            .acquire_unless(interrupters, who, wants, wait, &mut tell);
         grant.map_err(|error| match error {
             AcquireError::Held { conflicts } => Error::Held {
                 conflicts,
@@ -190,6 +204,9 @@ impl Coordinator {
             AcquireError::TimedOut { conflicts } => Error::Held {
                 conflicts,
                 waited: Some(waited.elapsed()),
+            },
+            AcquireError::Interrupted => Error::Interrupted {
+                task: who.task().clone(),
             },
             AcquireError::Deadlock { cycle } => Error::Deadlock { cycle },
             AcquireError::Impossible(impossible) => Error::Impossible(impossible),

@@ -77,6 +77,12 @@ pub enum Error {
         /// The task.
         task: TaskId,
     },
+    /// Somebody interrupted before the commit was decided, or while locks were waited for.
+    #[error("The task {task} was interrupted before its commit was decided")]
+    Interrupted {
+        /// The task.
+        task: TaskId,
+    },
     /// Paths outside the task's write locks.
     #[error("The task {task} holds no write lock on {}", path_list(paths))]
     NotLocked {

@@ -28,6 +28,7 @@ impl Error {
             Self::Held { .. } | Self::HookRefused { .. } | Self::Unusable { .. } => Kind::Held,
             Self::Deadlock { .. } => Kind::Deadlock,
             Self::Lost { .. } => Kind::Lost,
+            Self::Interrupted { .. } => Kind::Interrupted,
             Self::NotLocked { .. }
             | Self::OutsideLockSet { .. }
             | Self::BaseChanged { .. }

@@ -1,13 +1,12 @@
 //! Keeps the lease of a task alive while something works for it, and notices when it is lost.
 
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::coordinator::{Coordinator, Error};
 use crate::host::Stopwatch;
-use crate::model::TaskId;
+use crate::model::{Interrupter, TaskId};
 use crate::store::{LeaseError, Standing, Store};
 
 /// How often to look whether the lease was taken by force. Looking only reads.
@@ -15,43 +14,17 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A lease that others keep alive: tells when it is lost.
 #[derive(Clone, Default)]
-pub struct Leash(Arc<Mutex<Inner>>);
-
-#[derive(Default)]
-struct Inner {
-    is_lost: bool,
-    listeners: Vec<Box<dyn FnOnce() + Send>>,
-}
+pub struct Leash(Interrupter);
 
 impl Leash {
     /// Tells whether another has taken the locks. Whatever is done from then on will be refused.
     pub fn is_lost(&self) -> bool {
-        self.lock().is_lost
+        self.0.is_interrupted()
     }
 
     /// Calls `listener` once the locks are lost, from another thread; at once, when they are lost already.
     pub fn when_lost(&self, listener: impl FnOnce() + Send + 'static) {
-        let mut inner = self.lock();
-        if inner.is_lost {
-            drop(inner);
-            listener();
-        } else {
-            inner.listeners.push(Box::new(listener));
-        }
-    }
-
-    fn lose(&self) {
-        let mut inner = self.lock();
-        inner.is_lost = true;
-        let listeners = std::mem::take(&mut inner.listeners);
-        drop(inner);
-        for listener in listeners {
-            listener();
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.listen(Box::new(listener));
     }
 }
 
@@ -108,7 +81,7 @@ impl Heartbeat {
         let thread = thread::spawn(move || {
             while stopped.recv_timeout(LOOK_EVERY.min(beat.interval)) == Err(RecvTimeoutError::Timeout) {
                 if beat.is_lost() {
-                    own.lose();
+                    own.0.interrupt();
                     return;
                 }
             }

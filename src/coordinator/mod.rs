@@ -28,6 +28,7 @@ mod heartbeat;
 mod history;
 mod hook;
 mod in_place;
+mod interrupt;
 mod landing;
 mod lock;
 mod look;
@@ -89,6 +90,8 @@ pub use unstage::Unstaged;
 pub use validate::Validation;
 pub use worktrees::{Worktree, WorktreeState};
 
+pub use crate::model::Interrupter;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -122,6 +125,8 @@ pub struct Coordinator {
     providers: Providers,
     /// Whether anybody registered a provider, who hears of what is given back.
     listening: bool,
+    /// What ends its verbs.
+    interrupter: Interrupter,
     /// What opening recovered, until somebody asks.
     recovered: Recovered,
 }

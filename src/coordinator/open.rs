@@ -10,7 +10,7 @@ use crate::disk::contained::{self, Root};
 use crate::disk::{self, sync};
 use crate::git::Git;
 use crate::host::Host;
-use crate::model::shown;
+use crate::model::{Interrupter, shown};
 use crate::store::{Place, Store};
 use crate::workspace::Layout;
 
@@ -109,6 +109,7 @@ impl Coordinator {
             listening: false,
             config,
             host,
+            interrupter: Interrupter::default(),
             recovered: Recovered::default(),
         };
         coordinator.recovered = coordinator.recover_if_needed(observer)?;

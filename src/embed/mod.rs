@@ -27,7 +27,7 @@ use crate::coordinator::{
     CommitRequest, Coordinator, Error, Observer, Ran, RunError, RunPlace, RunRequest, WorkingCopy,
 };
 use crate::host::Host;
-use crate::model::Kind;
+use crate::model::{Interrupter, Kind};
 use shared::SharedObserver;
 
 /// A repository that is set up for mirror.
@@ -42,6 +42,8 @@ pub struct Mirror {
     settings: Settings,
     host: Arc<dyn Host>,
     observer: SharedObserver,
+    /// What ends its verbs.
+    interrupter: Interrupter,
 }
 
 /// Why a task that was run came to nothing. Nothing of it stays.
@@ -82,7 +84,10 @@ impl Mirror {
     /// Opens the repository for the verbs that have no short form here, such as `status`, `history` and `undo`.
     pub fn coordinator(&self) -> Result<Coordinator, Error> {
         let host = Arc::clone(&self.host);
-        Coordinator::open(&self.at, &self.settings, host, &mut self.observer.clone())
+        let mut observer = self.observer.clone();
+        let mut coordinator = Coordinator::open(&self.at, &self.settings, host, &mut observer)?;
+        coordinator.interrupted_by(self.interrupter.clone());
+        Ok(coordinator)
     }
 
     /// Begins a task: all of what it declares is locked, or nothing. The locks are held until the task is committed, rolled back or
@@ -156,6 +161,16 @@ impl Mirror {
     pub fn observed_by(&self, observer: impl Observer + Send + 'static) -> Self {
         Self {
             observer: SharedObserver::new(observer),
+            ..self.clone()
+        }
+    }
+
+    /// Returns a handle whose waits for locks end as soon as `interrupter` says so, from another thread. The verbs answer
+    /// [`Error::Interrupted`].
+    #[must_use]
+    pub fn interrupted_by(&self, interrupter: &Interrupter) -> Self {
+        Self {
+            interrupter: interrupter.clone(),
             ..self.clone()
         }
     }

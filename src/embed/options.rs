@@ -8,6 +8,7 @@ use crate::coordinator::{Coordinator, Error, InitOptions, Observer};
 use crate::embed::Mirror;
 use crate::embed::shared::SharedObserver;
 use crate::host::{Host, System};
+use crate::model::Interrupter;
 
 /// How to open a repository: with which settings, on which machine, told to whom.
 ///
@@ -95,6 +96,7 @@ impl Options {
             },
             host,
             observer: self.observer,
+            interrupter: Interrupter::default(),
         };
         let root = mirror.coordinator()?.root().to_owned();
         Ok(Mirror { root, ..mirror })

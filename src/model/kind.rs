@@ -25,6 +25,8 @@ pub enum Kind {
     Conflict,
     /// The command or the validation failed; everything was rolled back.
     Rejected,
+    /// Somebody interrupted before the commit was decided.
+    Interrupted,
     /// A checksum does not match or the state is corrupt.
     Damaged,
     /// Our own fault.
@@ -33,7 +35,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, in the order of the exit table.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Failed,
         Self::Pending,
         Self::Unknown,
@@ -43,6 +45,7 @@ impl Kind {
         Self::Lost,
         Self::Conflict,
         Self::Rejected,
+        Self::Interrupted,
         Self::Damaged,
         Self::Bug,
     ];
@@ -59,6 +62,7 @@ impl Kind {
             Self::Lost => "lost",
             Self::Conflict => "conflict",
             Self::Rejected => "rejected",
+            Self::Interrupted => "interrupted",
             Self::Damaged => "damaged",
             Self::Bug => "bug",
         }

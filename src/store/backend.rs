@@ -50,7 +50,7 @@ pub(crate) trait Backend: Send {
     fn claim(&mut self, now: &Now, ticket: Ticket, evidence: &Evidence) -> Result<Acquired>;
     /// Ends a wait, keeping its place for a while.
     fn leave(&mut self, now: &Now, ticket: Ticket) -> Result<Acquired>;
-    /// Removes a waiter if `owner`, who is known to be dead, still stands at its place.
+    /// Removes a waiter if `owner`, who is known to be dead or gives up, still stands at its place.
     fn bury(&mut self, now: &Now, ticket: Ticket, owner: &Owner) -> Result<Wake>;
     /// Extends a lease.
     fn renew(&mut self, now: &Now, task: &TaskId) -> Result<Lease>;

@@ -102,6 +102,9 @@ pub enum AcquireError {
         /// What is in the way.
         conflicts: Vec<Conflict>,
     },
+    /// The wait was interrupted. No place in the queue is kept.
+    #[error("The wait was interrupted")]
+    Interrupted,
     /// Waiting would close a cycle.
     #[error("Waiting would be a deadlock")]
     Deadlock {

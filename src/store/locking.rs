@@ -1,6 +1,6 @@
 //! The handle's verbs of locking: acquire, renew, release, steal, reap.
 
-use crate::model::{Conflict, LockSet, TaskId, Ticket, Verdict};
+use crate::model::{Conflict, Interrupter, LockSet, TaskId, Ticket, Verdict};
 use crate::store::acquire::{Acquired, Granted, Line};
 use crate::store::data::{Asker, Grant, Release, Steal, Task, Wait};
 use crate::store::error::{AcquireError, LeaseError, StoreError};
@@ -20,6 +20,18 @@ impl Store {
     /// A grant survives the end of this process at once, and power loss never matters to it: no lease outlives a boot.
     pub fn acquire(
         &mut self,
+        who: &Asker,
+        locks: &LockSet,
+        wait: Wait,
+        on_wait: &mut dyn FnMut(&[Conflict]),
+    ) -> Result<Grant, AcquireError> {
+        self.acquire_unless(&[], who, locks, wait, on_wait)
+    }
+
+    /// The same, but the wait ends as soon as one of `interrupters` says so.
+    pub fn acquire_unless(
+        &mut self,
+        interrupters: &[Interrupter],
         who: &Asker,
         locks: &LockSet,
         wait: Wait,
@@ -50,7 +62,7 @@ impl Store {
                     self.ring(wake);
                     // The command ends when the wait does, and the log must not grow until then with everybody who queues.
                     self.after_command();
-                    self.wait_in_queue(&line, listener.as_mut(), deadline_ns, on_wait)?
+                    self.wait_in_queue(&line, listener.as_mut(), deadline_ns, interrupters, on_wait)?
                 }
                 settled => settled,
             };

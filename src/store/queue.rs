@@ -150,7 +150,7 @@ pub(crate) fn leave(rows: &mut dyn Rows, ticket: Ticket) -> Result<Acquired> {
     Ok(last)
 }
 
-/// Takes a place out of the queue whose waiter, `owner`, is known to be dead, and serves those behind it.
+/// Takes a place out of the queue whose waiter, `owner`, is known to be dead or gives up, and serves those behind it.
 pub(crate) fn bury(rows: &mut dyn Rows, ticket: Ticket, owner: &Owner) -> Result<Vec<Ticket>> {
     match rows.waiter(ticket)? {
         Some(waiter) if waiter.is_attended() && waiter.owner == *owner => {

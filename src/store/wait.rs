@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::model::{Conflict, Process, Ticket};
+use crate::model::{Conflict, Interrupter, Listening, Process, Ticket};
 use crate::store::acquire::{Acquired, Line, Place};
 use crate::store::bell::Listener;
 use crate::store::error::{AcquireError, StoreError};
@@ -58,19 +58,25 @@ impl Store {
         ))
     }
 
-    /// Waits until the turn of the place that `line` stands at has come, or the time is over.
+    /// Waits until the turn of the place that `line` stands at has come, the time is over, or somebody interrupts.
     pub(super) fn wait_in_queue(
         &mut self,
         line: &Line,
         listener: Option<&mut Listener>,
         deadline_ns: Option<i64>,
+        interrupters: &[Interrupter],
         on_wait: &mut dyn FnMut(&[Conflict]),
     ) -> Result<Acquired, AcquireError> {
         let (Line::Stand(place), Some(listener), Some(deadline_ns)) = (line, listener, deadline_ns) else {
             unreachable!("BUG: only who stands in line with a listener and a deadline is queued");
         };
         let mut told: Vec<Conflict> = Vec::new();
+        let _listening = self.wake_when_interrupted(place.ticket, interrupters);
         loop {
+            if interrupters.iter().any(Interrupter::is_interrupted) {
+                self.give_up_place(place)?;
+                return Err(AcquireError::Interrupted);
+            }
             let mut evidence = Evidence::new();
             let still = match self.look(place.ticket, &mut evidence)? {
                 Look::Gone => return Ok(Acquired::Gone),
@@ -125,6 +131,26 @@ impl Store {
             Acquired::Queued { .. } => Ok(Acquired::TimedOut(still.blockers)),
             settled => Ok(settled),
         }
+    }
+
+    /// Rings for a ticket as soon as somebody interrupts.
+    fn wake_when_interrupted(&self, ticket: Ticket, interrupters: &[Interrupter]) -> Vec<Listening> {
+        let wake = |interrupter: &Interrupter| {
+            let bell = self.bell.clone();
+            // Nobody hears it only where nobody waits any more.
+            interrupter.when_interrupted(move || {
+                bell.ring(ticket);
+            })
+        };
+        interrupters.iter().map(wake).collect()
+    }
+
+    /// Leaves the queue for good, with whatever was handed over a moment ago: nobody will come back for it.
+    fn give_up_place(&mut self, place: &Place) -> Result<(), StoreError> {
+        let now = self.host.now();
+        let wake = self.parts.bury(&now, place.ticket, &place.owner)?;
+        self.ring(wake);
+        Ok(())
     }
 
     /// Opens descriptors that tell when a process ends.

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use mirror::coordinator::Status;
 use mirror::model::{Conflict, Kind, Resource};
-use mirror::{CommitRequest, Declaration, Error, EventKind, Mirror, Observer, Outcome, Since, TaskError};
+use mirror::{
+    CommitRequest, Declaration, Error, EventKind, Interrupter, Mirror, Observer, Outcome, Since, TaskError,
+};
 
 use crate::support::{Sandbox, at_once};
 
@@ -318,6 +320,40 @@ fn an_observer_hears_of_waits_and_the_waiter_gets_its_turn() {
     }
     drop(holder);
     waiter.join().unwrap();
+    assert_clean(&sandbox, &mirror);
+}
+
+#[test]
+fn an_interrupter_ends_a_wait_and_nothing_of_it_stays() {
+    let (sandbox, mirror) = repository();
+    let (waits, interrupter) = (Arc::new(AtomicUsize::new(0)), Interrupter::default());
+    let observed = mirror
+        .observed_by(Waits(Arc::clone(&waits)))
+        .interrupted_by(&interrupter);
+    let holder = mirror.begin(&writing("one", "a")).unwrap();
+    let waiter = thread::spawn(move || {
+        let declaration = writing("two", "a").wait(Duration::from_mins(1));
+        observed.begin(&declaration).map(drop).unwrap_err()
+    });
+    while waits.load(Ordering::Relaxed) == 0 {
+        thread::yield_now();
+    }
+    interrupter.interrupt();
+    let error = waiter.join().unwrap();
+    assert!(
+        matches!(&error, Error::Interrupted { task } if task.as_str() == "two"),
+        "{error}"
+    );
+    assert!(mirror.coordinator().unwrap().status().unwrap().waiters.is_empty());
+    drop(holder);
+    let declaration = writing("three", "a");
+    let mirror = mirror.interrupted_by(&interrupter);
+    let late = mirror.run_task(&declaration, "x", |copy| fs::write(copy.root.join("a"), "x"));
+    assert_eq!(
+        late.unwrap_err().kind(),
+        Kind::Interrupted,
+        "it was said for good"
+    );
     assert_clean(&sandbox, &mirror);
 }
 

@@ -4,6 +4,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
+use mirror::model::Interrupter;
 use mirror::store::{AcquireError, Asker, Wait};
 
 use super::bench::{Bench, everywhere, locks, task};
@@ -202,6 +203,33 @@ fn who_waits_is_served_in_order_and_at_once() {
         });
         let expected: Vec<String> = (0..WAITERS).map(|number| format!("waiter-{number}")).collect();
         assert_eq!(*order.lock().unwrap(), expected);
+    });
+}
+
+#[test]
+fn a_wait_that_is_interrupted_keeps_no_place_and_serves_those_behind_it() {
+    everywhere(|bench| {
+        bench.begin("holder", &["r:a"]).unwrap();
+        let interrupter = Interrupter::default();
+        let mut store = bench.store.another().unwrap();
+        let asker = bench.asker("writer", None);
+        let arrived = Barrier::new(2);
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                let mut tell = |_: &[mirror::model::Conflict]| {
+                    arrived.wait();
+                };
+                let interrupters = [Interrupter::default(), interrupter.clone()];
+                store.acquire_unless(&interrupters, &asker, &locks(&["w:a"]), PATIENCE, &mut tell)
+            });
+            arrived.wait();
+            bench.stand("reader", &["r:a"]).unwrap_err();
+            interrupter.interrupt();
+            let ended = writer.join().unwrap().unwrap_err();
+            assert!(matches!(ended, AcquireError::Interrupted), "{ended}");
+        });
+        assert_eq!(bench.held(), ["holder read file:a", "reader read file:a"]);
+        assert!(names(bench).is_empty());
     });
 }
 
