@@ -232,6 +232,16 @@ fn parse_parent(text: &[u8]) -> Option<u32> {
     (!is_gone).then_some(parent)
 }
 
+/// Finds fields 50 and 51, from where to where in its memory a process has the environment that it was started with, and its state.
+fn parse_environment(text: &[u8]) -> Option<(u64, u64, &str)> {
+    let close = text.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(&text[close + 1..])
+        .ok()?
+        .split_ascii_whitespace();
+    let state = fields.next()?;
+    Some((fields.nth(46)?.parse().ok()?, fields.next()?.parse().ok()?, state))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Stopwatch, parse_parent};
+use super::{Stopwatch, parse_environment, parse_parent};
 
 /// How long a process that was told to end may take to do so before it is killed.
 pub const GRACE: Duration = Duration::from_secs(10);
 
 /// How long a killed process may take to be gone.
 const KILLED: Duration = Duration::from_secs(10);
+
+/// How long a process may take to become another program.
+const EXEC: Duration = Duration::from_millis(200);
 
 /// How often to look whether they are gone.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -22,8 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub fn with_variable(name: &str, value: &str) -> BTreeSet<u32> {
     let wanted = format!("{name}={value}");
     let has = |pid: &u32| {
-        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment
+        environment(*pid)
             .split(|byte| *byte == 0)
             .any(|held| held == wanted.as_bytes())
     };
@@ -33,6 +35,34 @@ pub fn with_variable(name: &str, value: &str) -> BTreeSet<u32> {
         .filter(|pid| *pid != own)
         .filter(has)
         .collect()
+}
+
+/// Reads the environment that a process was started with. One that becomes another program meanwhile shows nothing, or only the
+/// beginning: it is asked again.
+fn environment(pid: u32) -> Vec<u8> {
+    let began = Stopwatch::start();
+    loop {
+        let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
+            return Vec::new();
+        };
+        if is_all(pid, &environment) || began.elapsed() > EXEC {
+            return environment;
+        }
+        thread::yield_now();
+    }
+}
+
+/// Tells whether this is all that there is of the environment of a process.
+fn is_all(pid: u32, environment: &[u8]) -> bool {
+    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    match parse_environment(&stat) {
+        // It has no place for it, or not yet. Threads of the kernel, and what has ended, have no program.
+        Some((_, 0, _)) => fs::read_link(format!("/proc/{pid}/exe")).is_err(),
+        // It has none, or is counting.
+        Some((from, to, state)) if from == to => !matches!(state, "R" | "D"),
+        Some((from, to, _)) => environment.len() as u64 >= to.saturating_sub(from),
+        None => true,
+    }
 }
 
 /// Lists everything that this process started, directly or not, and that has not been given to another parent.
@@ -128,5 +158,21 @@ mod tests {
         // The zombie of the child has no environment any more.
         assert!(stop(find, Duration::from_millis(20)));
         assert!(!child.wait().unwrap().success());
+    }
+
+    #[test]
+    fn a_process_is_found_while_it_becomes_another_program() {
+        let value = format!("stray-exec-{}", std::process::id());
+        let mut child = Command::new("sh")
+            .args(["-c", "exec sh -c \"$0\" \"$0\"", "exec sh -c \"$0\" \"$0\""])
+            .env("MIRROR_STRAY_TEST", &value)
+            .spawn()
+            .unwrap();
+        let missed = (0..2000)
+            .filter(|_| !with_variable("MIRROR_STRAY_TEST", &value).contains(&child.id()))
+            .count();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(missed, 0);
     }
 }
