@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
 
-use mirror::coordinator::WorkingCopy;
+use mirror::coordinator::{Guard, WorkingCopy};
 use mirror::git;
 use mirror::host::{Stopwatch, stray};
 use rustix::process::Signal;
@@ -132,16 +132,23 @@ fn listen(happens: Sender<Happening>) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Returns the guard under which everything is started that must not outlive this process.
+pub(crate) fn guard() -> std::io::Result<Guard> {
+    let own = std::process::id().to_string();
+    let words = ["guard", "--parent", &own, "--"];
+    Ok(Guard {
+        program: std::env::current_exe()?,
+        words: words.map(OsString::from).into(),
+    })
+}
+
 fn command(order: &Order<'_>, copy: &WorkingCopy) -> std::io::Result<Command> {
     let directory = Some(copy.root.join(order.below))
         .filter(|directory| directory.is_dir())
         .unwrap_or_else(|| copy.root.clone());
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .arg("guard")
-        .arg("--parent")
-        .arg(std::process::id().to_string())
-        .arg("--");
+    let guard = guard()?;
+    let mut command = Command::new(guard.program);
+    command.args(guard.words);
     if let Some((program, arguments)) = order.words.split_first() {
         command
             .arg(find(program, &directory, order.directory))

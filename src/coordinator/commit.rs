@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::coordinator::carry_out::carry_out;
+use crate::coordinator::heartbeat::Heartbeat;
 use crate::coordinator::prepare::{Preparation, Prepared, prepare};
 use crate::coordinator::validate::Validation;
 use crate::coordinator::worktrees::Leased;
-use crate::coordinator::{Coordinator, Error, MergeKind, Observer, abandon, optimistic, settle};
+use crate::coordinator::{Coordinator, Error, Leash, MergeKind, Observer, abandon, optimistic, settle};
 use crate::disk::fault;
 use crate::disk::lock::FileLock;
 use crate::model::{Change, ObjectId, RepoPath, TaskId, Token, TransactionId};
@@ -115,6 +116,15 @@ pub enum Outcome {
     Nothing,
 }
 
+/// What stands behind a commit before it is decided.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Backing<'a> {
+    /// The working copy of the task, in which what is validated can be made.
+    pub(super) leased: Option<&'a Leased>,
+    /// The lease that its locks are held by, where something keeps it alive.
+    pub(super) leash: Leash,
+}
+
 /// A decided commit: nothing can undo it, and nothing of it is visible yet.
 #[must_use = "a decided commit is carried out at once"]
 struct Decided {
@@ -143,14 +153,15 @@ impl Coordinator {
         self.commit_in(task, request, None, observer)
     }
 
-    /// Commits what `task` staged. What is validated is made in `leased`, if the task has a working copy.
+    /// Commits what `task` staged, a run with what stands behind it.
     pub(super) fn commit_in(
         &mut self,
         task: &TaskId,
         request: &CommitRequest,
-        leased: Option<&Leased>,
+        backing: Option<Backing>,
         observer: &mut dyn Observer,
     ) -> Result<Receipt, Error> {
+        self.refuse_interrupted(task)?;
         let is_blank = |message: &String| message.trim().is_empty();
         if request.message.as_ref().is_some_and(is_blank) {
             return Err(Error::Usage("The message is empty".to_owned()));
@@ -165,7 +176,7 @@ impl Coordinator {
             Vec::new()
         };
         fault::point("commit.locked");
-        let outcome = self.commit_locked(&transaction, request, leased, observer);
+        let outcome = self.commit_locked(&transaction, request, backing, observer);
         if let Err(error) = &outcome {
             self.let_go(task, taken, error);
         }
@@ -177,17 +188,25 @@ impl Coordinator {
         &mut self,
         transaction: &Transaction,
         request: &CommitRequest,
-        leased: Option<&Leased>,
+        backing: Option<Backing>,
         observer: &mut dyn Observer,
     ) -> Result<Receipt, Error> {
         let task = &transaction.task;
         if request.validate.is_none() {
-            return self.land(task, request, leased, observer);
+            return self.land(task, request, &backing.unwrap_or_default(), observer);
         }
-        let _heartbeat = self.keep_alive(task, leased.is_some())?;
-        let turn = self.take_turn(transaction, observer)?;
+        // A run keeps its lease alive anyway.
+        let heartbeat = match &backing {
+            Some(_) => None,
+            None => Some(self.heartbeat(task)?),
+        };
+        let backing = backing.unwrap_or_else(|| Backing {
+            leased: None,
+            leash: heartbeat.as_ref().map(Heartbeat::leash).unwrap_or_default(),
+        });
+        let turn = self.take_turn(transaction, &backing.leash, observer)?;
         // A validation may be a function of others, which panics, in a process that lives on: it must not keep the turn.
-        let caught = panic::catch_unwind(AssertUnwindSafe(|| self.land(task, request, leased, observer)));
+        let caught = panic::catch_unwind(AssertUnwindSafe(|| self.land(task, request, &backing, observer)));
         if let Some(turn) = turn {
             self.give_turn_back(turn);
         }
@@ -199,11 +218,11 @@ impl Coordinator {
         &mut self,
         task: &TaskId,
         request: &CommitRequest,
-        leased: Option<&Leased>,
+        backing: &Backing,
         observer: &mut dyn Observer,
     ) -> Result<Receipt, Error> {
         let given_back = self.releasable(task)?;
-        let receipt = match prepare(self, task, request, leased, observer)? {
+        let receipt = match prepare(self, task, request, backing, observer)? {
             Preparation::Nothing(plan) => self.commit_nothing(*plan)?,
             Preparation::Prepared(prepared) => {
                 let decided = prepared.decide(self)?;
@@ -257,6 +276,9 @@ impl Prepared {
             paths: if paths.is_empty() { &staged } else { &paths },
         };
         fault::point("commit.decide");
+        if let Err(interrupted) = coordinator.refuse_interrupted(&self.manifest.task) {
+            return Err(self.abandon(coordinator, interrupted));
+        }
         match coordinator.store.decide(&decision) {
             Ok(()) => {
                 fault::point("commit.decided");
@@ -266,25 +288,19 @@ impl Prepared {
                 let lost = Error::Lost {
                     task: self.manifest.task.clone(),
                 };
-                Err(abandon::attempt(
-                    coordinator,
-                    &self.manifest,
-                    &self.directory,
-                    lost,
-                ))
+                Err(self.abandon(coordinator, lost))
             }
-            Err(DecideError::Undecided(cause)) => Err(abandon::attempt(
-                coordinator,
-                &self.manifest,
-                &self.directory,
-                cause.into(),
-            )),
+            Err(DecideError::Undecided(cause)) => Err(self.abandon(coordinator, cause.into())),
             // Nothing may be touched: whether the decision stands is for recovery to find out.
             Err(DecideError::Unknown(cause)) => Err(Error::Undetermined {
                 transaction: self.manifest.transaction,
                 cause,
             }),
         }
+    }
+
+    fn abandon(&self, coordinator: &mut Coordinator, why: Error) -> Error {
+        abandon::attempt(coordinator, &self.manifest, &self.directory, why)
     }
 }
 

@@ -26,6 +26,11 @@ impl Leash {
     pub fn when_lost(&self, listener: impl FnOnce() + Send + 'static) {
         self.0.listen(Box::new(listener));
     }
+
+    /// Returns what interrupts whoever works under the lease once it is lost.
+    pub(super) fn interrupter(&self) -> Interrupter {
+        self.0.clone()
+    }
 }
 
 impl std::fmt::Debug for Leash {
@@ -43,15 +48,6 @@ impl Coordinator {
             Duration::from_millis(self.config.heartbeat_interval_ms),
             Duration::from_millis(self.config.lock_timeout_ms),
         ))
-    }
-
-    /// Begins to renew the lease of a task, unless that is done already.
-    pub(super) fn keep_alive(&mut self, task: &TaskId, is_done: bool) -> Result<Option<Heartbeat>, Error> {
-        if is_done {
-            Ok(None)
-        } else {
-            self.heartbeat(task).map(Some)
-        }
     }
 }
 

@@ -1,11 +1,18 @@
-//! Ending a verb before its commit is decided, from another thread.
+//! Ending a verb before its commit is decided. After the decision nobody is heard any more: it only goes forward.
 
-use crate::coordinator::{Coordinator, Error};
+use std::sync::mpsc;
+use std::thread;
+
+use crate::coordinator::{Coordinator, Error, Leash};
+use crate::disk::lock::FileLock;
 use crate::model::{Interrupter, TaskId};
 
 impl Coordinator {
-    /// Returns what ends the verbs of this coordinator while they wait for locks, from another thread. They answer
-    /// [`Error::Interrupted`].
+    /// Returns what ends the verbs of this coordinator, from another thread or a signal: waits for locks and for the turn to land, a
+    /// validation with everything that it has started, and any commit that is not decided yet. They answer [`Error::Interrupted`];
+    /// a run is rolled back, and what it had finished is kept aside. What is decided is completed all the same.
+    ///
+    /// A validation that is a function, and the work of a run, end by themselves: they may be given a clone to ask.
     pub fn interrupter(&self) -> Interrupter {
         self.interrupter.clone()
     }
@@ -21,5 +28,37 @@ impl Coordinator {
             return Err(Error::Interrupted { task: task.clone() });
         }
         Ok(())
+    }
+
+    /// Takes the lock under which commits are applied. Waits for whoever holds it, unless somebody interrupts.
+    pub(super) fn lock_commits_for(&self, task: &TaskId) -> Result<FileLock, Error> {
+        if let Some(lock) = self.try_lock_commits()? {
+            return Ok(lock);
+        }
+        let (tell, told) = mpsc::channel();
+        let interrupted = tell.clone();
+        let _listening = self
+            .interrupter
+            .when_interrupted(move || drop(interrupted.send(None)));
+        let path = self.layout.commit_lock();
+        // Nothing can end a wait for a file lock. The thread that is left behind gives it back as soon as it has it.
+        thread::spawn(move || drop(tell.send(Some(FileLock::acquire(&path)))));
+        match told.recv() {
+            Ok(Some(lock)) => Ok(lock?),
+            Ok(None) => Err(Error::Interrupted { task: task.clone() }),
+            Err(_) => unreachable!("BUG: the thread that waits for the lock says how that ended"),
+        }
+    }
+}
+
+impl Leash {
+    /// Says why `task` was interrupted: its locks were lost, or somebody wanted it to end.
+    pub(super) fn reason(&self, task: &TaskId) -> Error {
+        let task = task.clone();
+        if self.is_lost() {
+            Error::Lost { task }
+        } else {
+            Error::Interrupted { task }
+        }
     }
 }

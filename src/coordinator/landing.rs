@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Map;
 
 use crate::coordinator::running::Mark;
-use crate::coordinator::{Coordinator, Error, Observer};
+use crate::coordinator::{Coordinator, Error, Leash, Observer};
 use crate::git::Head;
 use crate::model::{Lock, LockSet, Mode, RefName, Resource, TaskId, TransactionId};
 use crate::store::{Asker, LeaseError, NewTask, Release, Transaction, Wait};
@@ -31,10 +31,12 @@ pub(super) struct Turn {
 }
 
 impl Coordinator {
-    /// Waits until nobody else is landing where `transaction` will. Answers who holds the turn; nobody without git.
+    /// Waits until nobody else is landing where `transaction` will, for as long as its locks are held. Answers who holds the turn; nobody
+    /// without git.
     pub(super) fn take_turn(
         &mut self,
         transaction: &Transaction,
+        leash: &Leash,
         observer: &mut dyn Observer,
     ) -> Result<Option<Turn>, Error> {
         let Some(git) = &self.git else {
@@ -60,11 +62,16 @@ impl Coordinator {
         let id = holder.id.clone();
         let mark = self.mark(&id)?;
         let wants: LockSet = [turn].into_iter().collect();
-        let granted = self.acquire(&Asker::New(holder), &wants, Wait::UpTo(WAIT_MAX), observer);
+        let interrupters = [self.interrupter(), leash.interrupter()];
+        let wait = Wait::UpTo(WAIT_MAX);
+        let granted = self.acquire_unless(&interrupters, &Asker::New(holder), &wants, wait, observer);
         let turn = Turn { id, mark };
         if let Err(error) = granted {
             self.give_turn_back(turn);
-            return Err(error);
+            return Err(match error {
+                Error::Interrupted { .. } => leash.reason(&transaction.task),
+                other => other,
+            });
         }
         Ok(Some(turn))
     }

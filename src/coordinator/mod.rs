@@ -24,6 +24,7 @@ mod fit;
 mod furnish;
 mod git_lock;
 mod ground;
+mod guarded;
 mod heartbeat;
 mod history;
 mod hook;
@@ -70,6 +71,7 @@ pub use commit::{CommitRequest, Outcome, Receipt};
 pub use diff::FileDiff;
 pub use doctor::Finding;
 pub use error::Error;
+pub use guarded::Guard;
 pub use heartbeat::Leash;
 pub use history::{History, HistoryFilter};
 pub use hook::{HookAnswer, HookRequest};
@@ -127,6 +129,8 @@ pub struct Coordinator {
     listening: bool,
     /// What ends its verbs.
     interrupter: Interrupter,
+    /// Under what the commands of validations run.
+    guard: Option<Guard>,
     /// What opening recovered, until somebody asks.
     recovered: Recovered,
 }

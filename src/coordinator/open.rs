@@ -110,6 +110,7 @@ impl Coordinator {
             config,
             host,
             interrupter: Interrupter::default(),
+            guard: None,
             recovered: Recovered::default(),
         };
         coordinator.recovered = coordinator.recover_if_needed(observer)?;

@@ -9,10 +9,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::coordinator::backoff::Backoff;
-use crate::coordinator::commit::CommitRequest;
+use crate::coordinator::commit::{Backing, CommitRequest};
 use crate::coordinator::plan::{Landing, Order, Plan, plan};
 use crate::coordinator::validate::validate;
-use crate::coordinator::worktrees::Leased;
 use crate::coordinator::{Coordinator, Error, Observer, abandon, clean, git_lock, recover, task_branch};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, contained, fault, staged};
@@ -62,7 +61,7 @@ pub(super) fn prepare(
     coordinator: &mut Coordinator,
     task: &TaskId,
     request: &CommitRequest,
-    leased: Option<&Leased>,
+    backing: &Backing,
     observer: &mut dyn Observer,
 ) -> Result<Preparation, Error> {
     let retries = coordinator.config.max_retries;
@@ -70,9 +69,10 @@ pub(super) fn prepare(
     let mut busy = Backoff::new(retries, PASSING_PAUSE);
     let mut passing = Passing::new(retries);
     for round in 0.. {
+        coordinator.refuse_interrupted(task)?;
         // Under the lock nobody of ours moves the target any more, and git's lock on the ref settles the rest.
         let early_lock = if moved.is_spent() {
-            Some(coordinator.lock_commits()?)
+            Some(coordinator.lock_commits_for(task)?)
         } else {
             None
         };
@@ -97,12 +97,12 @@ pub(super) fn prepare(
             return Ok(Preparation::Nothing(Box::new(planned)));
         }
         if let Some(validation) = &request.validate {
-            validate(coordinator, &planned, validation, leased, observer)?;
+            validate(coordinator, &planned, validation, backing, observer)?;
         }
         fault::check("prepare.planned").map_err(disk::injected)?;
         let commit_lock = match early_lock {
             Some(lock) => lock,
-            None => coordinator.lock_commits()?,
+            None => coordinator.lock_commits_for(task)?,
         };
         recover::finish_predecessors(coordinator, observer)?;
         match attempt(coordinator, planned, commit_lock) {

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use crate::config::Strategy;
 use crate::coordinator::begin::Start;
+use crate::coordinator::commit::Backing;
 use crate::coordinator::heartbeat::{Heartbeat, Leash};
 use crate::coordinator::running::Mark;
 use crate::coordinator::worktrees::Leased;
@@ -260,7 +261,11 @@ impl Coordinator {
             settle::roll_back(self, &transaction)?;
             return Ok(Receipt::nothing(task, &transaction));
         }
-        let receipt = self.commit_in(&task.id, &request.commit, running.leased.as_ref(), observer)?;
+        let backing = Backing {
+            leased: running.leased.as_ref(),
+            leash: running.heartbeat.leash(),
+        };
+        let receipt = self.commit_in(&task.id, &request.commit, Some(backing), observer)?;
         debug_assert!(receipt.outcome == Outcome::Nothing || receipt.transaction == transaction.id);
         Ok(receipt)
     }

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use crate::coordinator::worktrees::stop_strays;
-use crate::coordinator::{Coordinator, Error, Observer, in_place, landing, settle};
+use crate::coordinator::{Coordinator, Error, Observer, guarded, in_place, landing, settle};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault};
 use crate::model::{EventKind, Resource, TaskId, TransactionId, TransactionState, Verdict, overlap};
@@ -121,7 +121,7 @@ impl Coordinator {
     fn bury_turn(&mut self, name: &str) -> Result<(), Error> {
         let validated = name.strip_prefix(landing::PREFIX).and_then(|id| id.parse().ok());
         if let (Some(transaction), Ok(turn)) = (validated, TaskId::new(name)) {
-            stop_strays(&transaction)?;
+            guarded::stop_validation(&transaction)?;
             self.forget_turn(&turn)?;
         }
         Ok(())

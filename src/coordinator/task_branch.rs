@@ -43,7 +43,7 @@ pub(super) fn keep_work(
     };
     let _commit_lock = match early_lock {
         Some(lock) => lock,
-        None => coordinator.lock_commits()?,
+        None => coordinator.lock_commits_for(&transaction.task)?,
     };
     recover::finish_predecessors(coordinator, observer)?;
     let attempt = Attempt {

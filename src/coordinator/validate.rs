@@ -1,19 +1,20 @@
 //! Runs the user's check on a copy of exactly what a commit would publish, before the decision.
 
 use std::error;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use crate::coordinator::commit::Backing;
+use crate::coordinator::guarded::{self, Ended};
 use crate::coordinator::plan::Plan;
-use crate::coordinator::worktrees::Leased;
-use crate::coordinator::{Coordinator, Error, Observer, furnish, provider};
+use crate::coordinator::{Coordinator, Error, Leash, Observer, furnish, provider};
 use crate::disk::{self, walk};
-use crate::model::Entry;
+use crate::model::{Entry, Interrupter};
 
 /// How much of the end of the command's output an error carries, in bytes.
-const OUTPUT_BYTES_MAX: usize = 8 * 1024;
+const OUTPUT_BYTES_MAX: u64 = 8 * 1024;
 
 /// What has to succeed before a commit is decided.
 #[derive(Clone)]
@@ -36,28 +37,42 @@ impl fmt::Debug for Validation<'_> {
     }
 }
 
-/// Validates a copy of the result, and refuses when that fails. The copy is gone afterwards.
+/// A validation that is about to begin.
+struct Question<'a> {
+    plan: &'a Plan,
+    validation: &'a Validation<'a>,
+    leash: &'a Leash,
+    /// A directory of its own.
+    scratch: &'a Path,
+}
+
+/// Validates a copy of the result, and refuses when that fails, or is interrupted. The copy is gone afterwards, and nothing that a
+/// command has started goes on.
 pub(super) fn validate(
     coordinator: &Coordinator,
     plan: &Plan,
     validation: &Validation,
-    leased: Option<&Leased>,
+    backing: &Backing,
     observer: &mut dyn Observer,
 ) -> Result<(), Error> {
-    if let (Some(leased), Some(reference)) = (leased, &plan.landing.reference) {
-        observer.progress("validate", 0, 1);
-        let copy = coordinator.reset_leased(leased, reference.new)?;
-        let outcome = ask(plan, validation, &copy);
-        observer.progress("validate", 1, 1);
-        return outcome;
-    }
     // Another place each time: a git that outlived a killed predecessor may still be writing to the last one, which goes
     // with the transaction's directory.
     let scratch = disk::scratch_dir(plan.order.directory.path(), "validation-")?;
-    let copy = scratch.path().join("tree");
-    disk::create_dir_all(&copy)?;
+    let question = Question {
+        plan,
+        validation,
+        leash: &backing.leash,
+        scratch: scratch.path(),
+    };
     observer.progress("validate", 0, 1);
-    let outcome = copy_result(coordinator, plan, &copy).and_then(|()| ask(plan, validation, &copy));
+    let outcome = if let (Some(leased), Some(reference)) = (backing.leased, &plan.landing.reference) {
+        let copy = coordinator.reset_leased(leased, reference.new)?;
+        question.ask(coordinator, &copy)
+    } else {
+        let copy = scratch.path().join("tree");
+        disk::create_dir_all(&copy)?;
+        copy_result(coordinator, plan, &copy).and_then(|()| question.ask(coordinator, &copy))
+    };
     observer.progress("validate", 1, 1);
     outcome
 }
@@ -86,38 +101,63 @@ fn copy_result(coordinator: &Coordinator, plan: &Plan, copy: &Path) -> Result<()
     Ok(())
 }
 
-fn ask(plan: &Plan, validation: &Validation, copy: &Path) -> Result<(), Error> {
-    match validation {
-        Validation::Command(command) => run(plan, command, copy),
-        Validation::Check(check) => check(copy).map_err(|cause| Error::ValidationFailed { cause }),
+impl Question<'_> {
+    fn ask(&self, coordinator: &Coordinator, copy: &Path) -> Result<(), Error> {
+        let interrupters = [coordinator.interrupter(), self.leash.interrupter()];
+        let outcome = match self.validation {
+            Validation::Command(command) => self.run(coordinator, command, copy, &interrupters),
+            Validation::Check(check) => check(copy).map_err(|cause| Error::ValidationFailed { cause }),
+        };
+        // A terminal interrupts whoever is in front of it, and a function may ask: then it has not failed by itself.
+        if outcome.is_err() && interrupters.iter().any(Interrupter::is_interrupted) {
+            return Err(self.leash.reason(&self.plan.order.task.id));
+        }
+        outcome
     }
-}
 
-fn run(plan: &Plan, command: &str, copy: &Path) -> Result<(), Error> {
-    let fail = |source| Error::Input {
-        path: "sh".into(),
-        source,
-    };
-    let output = Command::new("sh")
-        .args(["-c", command])
-        .current_dir(copy)
-        .env("MIRROR_TASK", plan.order.task.id.as_str())
-        .env("MIRROR_TRANSACTION", plan.order.transaction.id.to_string())
-        .env("MIRROR_TOKEN", plan.order.task.token.to_string())
-        .env("MIRROR_ROOT", copy)
-        .envs(provider::variables(&plan.order.task))
-        .stdin(Stdio::null())
-        .output()
-        .map_err(fail)?;
-    if output.status.success() {
-        return Ok(());
+    fn run(
+        &self,
+        coordinator: &Coordinator,
+        command: &str,
+        copy: &Path,
+        interrupters: &[Interrupter],
+    ) -> Result<(), Error> {
+        // A file, since a pipe ends only when the last one has closed it who was given it. What is written to both ends of it stays in
+        // order.
+        let printed = self.scratch.join("printed");
+        let order = guarded::Order {
+            command,
+            directory: copy,
+            transaction: self.plan.order.transaction.id,
+            variables: self.variables(copy),
+            output: disk::create_log(&printed)?,
+            interrupters,
+        };
+        let status = match guarded::run(coordinator.guard.as_ref(), order)? {
+            Ended::Alone(status) if status.success() => return Ok(()),
+            Ended::Alone(status) => status,
+            Ended::Interrupted => return Err(self.leash.reason(&self.plan.order.task.id)),
+        };
+        let tail = disk::read_tail(&printed, OUTPUT_BYTES_MAX)?;
+        Err(Error::Rejected {
+            command: command.to_owned(),
+            status: status.to_string(),
+            output: String::from_utf8_lossy(&tail).into_owned(),
+        })
     }
-    let mut text = output.stdout;
-    text.extend_from_slice(&output.stderr);
-    let tail = &text[text.len().saturating_sub(OUTPUT_BYTES_MAX)..];
-    Err(Error::Rejected {
-        command: command.to_owned(),
-        status: output.status.to_string(),
-        output: String::from_utf8_lossy(tail).into_owned(),
-    })
+
+    /// Tells a command as whom and where it runs.
+    fn variables(&self, copy: &Path) -> Vec<(String, OsString)> {
+        let (task, transaction) = (&self.plan.order.task, &self.plan.order.transaction);
+        let own = [
+            ("MIRROR_TASK", task.id.to_string().into()),
+            ("MIRROR_TRANSACTION", transaction.id.to_string().into()),
+            ("MIRROR_TOKEN", task.token.to_string().into()),
+            ("MIRROR_ROOT", copy.as_os_str().to_owned()),
+        ];
+        let own = own.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let given = provider::variables(task).into_iter();
+        own.chain(given.map(|(name, value)| (name, value.into())))
+            .collect()
+    }
 }

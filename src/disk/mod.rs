@@ -21,7 +21,7 @@ pub mod walk;
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -51,6 +51,19 @@ pub fn read_bounded(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>> {
         return Err(fail()(io::Error::new(io::ErrorKind::FileTooLarge, reason)));
     }
     Ok(Some(bytes))
+}
+
+/// Reads the end of a file, at most so many bytes of it.
+pub fn read_tail(path: &Path, bytes_max: u64) -> Result<Vec<u8>> {
+    let read = || {
+        let mut file = fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(io::SeekFrom::Start(length.saturating_sub(bytes_max)))?;
+        let mut bytes = Vec::new();
+        file.take(bytes_max).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(DiskError::of("reading", path))
 }
 
 /// Opens a file that a user named, to be read. What was a file a moment ago and has become a link, a pipe or a device is
@@ -96,6 +109,16 @@ pub fn write_new_synced(
         .open(path);
     file.and_then(|mut file| write(&mut file).and_then(|()| file.sync_all()))
         .map_err(DiskError::of("creating", path))
+}
+
+/// Makes an empty file for what programs print. Whoever is given it writes to its end.
+pub fn create_log(path: &Path) -> Result<File> {
+    let file = OpenOptions::new()
+        .append(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    file.map_err(DiskError::of("creating", path))
 }
 
 /// Replaces the first bytes of a file in place, in one write, making the file if it is missing. Not synced.
@@ -224,5 +247,24 @@ fn if_there<T>(answer: io::Result<T>, doing: &'static str, path: &Path) -> Resul
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(DiskError::of(doing, path)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_log_is_what_was_written_last_by_whoever() {
+        let sandbox = tempfile::tempdir().unwrap();
+        let path = sandbox.path().join("log");
+        let mut one = create_log(&path).unwrap();
+        let mut other = OpenOptions::new().append(true).open(&path).unwrap();
+        one.write_all(b"one").unwrap();
+        other.write_all(b"other").unwrap();
+        one.write_all(b"again").unwrap();
+        assert_eq!(read_tail(&path, 7).unwrap(), b"eragain");
+        assert_eq!(read_tail(&path, 100).unwrap(), b"oneotheragain");
+        assert!(create_log(&path).is_err());
     }
 }

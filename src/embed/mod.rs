@@ -102,10 +102,10 @@ impl Mirror {
     /// Runs `work` as a task of its own: locks what is declared, hands a working copy to `work`, commits what it changed there as
     /// `commit` says, and gives the locks back.
     ///
-    /// When this returns, the result survives power loss. If `work` fails or panics, the validation refuses, or the locks are
-    /// lost, all of it is rolled back; work that was finished and then refused is kept in `.mirror/salvage`, and the observer told
-    /// where. The lease is renewed meanwhile. Programs that `work` starts should be told
-    /// [`WorkingCopy::variables`]; it waits for their end itself.
+    /// When this returns, the result survives power loss. If `work` fails or panics, the validation refuses, the locks are
+    /// lost, or somebody interrupts (see [`Mirror::interrupted_by`]), all of it is rolled back; work that was finished and then not
+    /// committed is kept in `.mirror/salvage`, and the observer told where. The lease is renewed meanwhile. Programs that `work`
+    /// starts should be told [`WorkingCopy::variables`]; it waits for their end itself.
     ///
     /// ```no_run
     /// # use mirror::{CommitRequest, Declaration, Mirror};
@@ -165,8 +165,29 @@ impl Mirror {
         }
     }
 
-    /// Returns a handle whose waits for locks end as soon as `interrupter` says so, from another thread. The verbs answer
-    /// [`Error::Interrupted`].
+    /// Returns a handle whose verbs end as soon as `interrupter` says so, from another thread: waits for locks and for the turn to
+    /// land, a validation with all that it has started, and every commit that is not decided yet. They answer
+    /// [`Error::Interrupted`]. A task that was run is rolled back, and what it had finished is kept in `.mirror/salvage`; one that was
+    /// begun by hand stays open, to be rolled back or dropped. What is decided is completed all the same.
+    ///
+    /// The work of a task and a validation that is a function end by themselves: give them a clone to ask.
+    ///
+    /// ```no_run
+    /// # use mirror::{CommitRequest, Declaration, Interrupter, Mirror};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let interrupter = Interrupter::default();
+    /// let mirror = Mirror::open(".")?.interrupted_by(&interrupter);
+    /// let worker = std::thread::spawn(move || {
+    ///     let commit = CommitRequest::recorded("use const").validated_by_command("npm test");
+    ///     let declaration = Declaration::new("es6")?.write("src/");
+    ///     mirror.run_task(&declaration, commit, |copy| std::fs::write(copy.root.join("src/a.js"), "const a;\n"))?;
+    ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    /// });
+    /// interrupter.interrupt(); // somebody has clicked on "stop"
+    /// # drop(worker.join());
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn interrupted_by(&self, interrupter: &Interrupter) -> Self {
         Self {

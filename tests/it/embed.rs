@@ -357,6 +357,76 @@ fn an_interrupter_ends_a_wait_and_nothing_of_it_stays() {
     assert_clean(&sandbox, &mirror);
 }
 
+#[test]
+fn an_interrupter_counts_until_the_decision() {
+    let (sandbox, mirror) = repository();
+    let interrupter = Interrupter::default();
+    let handle = mirror.interrupted_by(&interrupter);
+    let mut task = handle.begin(&writing("one", "a")).unwrap();
+    task.stage("a", "x\n").unwrap();
+    let commit = CommitRequest::recorded("x").validated_by(|_: &Path| {
+        interrupter.interrupt();
+        Ok::<_, String>(())
+    });
+    let refused = task.commit(commit).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Interrupted);
+    let task = refused.into_task().expect("it stays as it was");
+    assert_eq!(task.rollback().unwrap().dropped, 1);
+    assert_eq!(sandbox.read("a"), "one\n");
+    assert_eq!(sandbox.git(["log", "--format=%s"]), "first");
+    assert!(!sandbox.exists(".git/index.lock"));
+    // One that asks, and gives up because of it, has not found anything wrong.
+    let interrupter = Interrupter::default();
+    let commit = CommitRequest::recorded("x").validated_by(|_: &Path| {
+        interrupter.interrupt();
+        Err("given up")
+    });
+    let ran = mirror
+        .interrupted_by(&interrupter)
+        .run_task(&writing("two", "a"), commit, |copy| {
+            fs::write(copy.root.join("a"), "x\n")
+        });
+    assert_eq!(ran.unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(sandbox.shell("cat .mirror/salvage/*/a"), "x\n");
+    assert_clean(&sandbox, &mirror);
+}
+
+#[test]
+fn a_command_that_validates_is_ended_with_all_that_it_has_started_without_a_guard_as_well() {
+    let (sandbox, mirror) = repository();
+    let left = sandbox.path("left");
+    let leave = format!("setsid tail -f /dev/null & echo $! > {}", left.display());
+    let gone = || {
+        let pid = fs::read_to_string(&left).unwrap();
+        let state = fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap_or_default();
+        assert!(state.is_empty() || state.contains("State:\tZ"), "{state}");
+        fs::remove_file(&left).unwrap();
+    };
+    let commit = CommitRequest::recorded("x").validated_by_command(&leave);
+    let mut task = mirror.begin(&writing("one", "a")).unwrap();
+    task.stage("a", "x\n").unwrap();
+    task.commit(commit).unwrap();
+    gone();
+
+    let interrupter = Interrupter::default();
+    let handle = mirror.interrupted_by(&interrupter);
+    let commit = CommitRequest::recorded("x").validated_by_command(format!("{leave}; tail -f /dev/null"));
+    let run = thread::spawn(move || {
+        let ran = handle.run_task(&writing("one", "b"), commit, |copy| {
+            fs::write(copy.root.join("b"), "y\n")
+        });
+        ran.map(drop).unwrap_err()
+    });
+    while fs::read_to_string(&left).unwrap_or_default().is_empty() {
+        thread::yield_now();
+    }
+    interrupter.interrupt();
+    assert_eq!(run.join().unwrap().kind(), Kind::Interrupted);
+    gone();
+    assert_eq!(sandbox.read("b"), "two\n");
+    assert_clean(&sandbox, &mirror);
+}
+
 /// Begins and ends so many tasks, in this process and in others.
 fn be_busy(sandbox: &Sandbox, mirror: &Mirror, tasks: usize) {
     at_once(tasks, |index| {

@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
 use mirror::coordinator::{CommitRequest, MergeKind, Outcome, Receipt, Validation};
 use mirror::model::{ObjectId, TaskId, Token, TransactionId};
 use serde::Serialize;
 
-use crate::cli::Context;
 use crate::cli::arguments::{TaskArgument, span};
 use crate::cli::document::{self, ChangeDocument, short_branch};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::observer::Narrator;
 use crate::cli::output;
 use crate::cli::text::{counted, short};
+use crate::cli::{Context, child};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,6 +69,7 @@ impl Commit {
             wait: self.wait,
         };
         let mut coordinator = context.coordinator()?;
+        coordinator.guarded_by(child::guard().context("Failed finding this program")?);
         let receipt = coordinator.commit(&task, &request, &mut Narrator::new(context.output))?;
         warn_of_quarantined(context, &receipt);
         if context.output.quiet && !context.output.json {

@@ -1,4 +1,4 @@
-//! `mirror guard`: the parent of a run's command. Not for people.
+//! `mirror guard`: the parent of a run's command, and of a validation. Not for people.
 //!
 //! It sees to it that the command and everything that it starts end when the command does, or when the run dies, however that
 //! dies. Processes that lose their parent become its own, so none gets away.

@@ -95,6 +95,7 @@ impl Run {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let directory = context.directory()?;
         let mut coordinator = context.coordinator()?;
+        coordinator.guarded_by(child::guard().context("Failed finding this program")?);
         let below = below(&directory, coordinator.root());
         let shown = self.shown();
         let request = self.request(&shown);

@@ -4,6 +4,7 @@ mod copies;
 mod ends;
 mod in_place;
 mod landing;
+mod validation;
 
 use crate::support::Sandbox;
 use crate::support::program::{Finished, Program};
@@ -27,6 +28,15 @@ fn running(sandbox: &Sandbox, arguments: &[&str], script: &str) -> Program {
         .args(["run"])
         .args(arguments)
         .args(["--", "sh", "-c", script])
+}
+
+/// Waits until the process is gone whose number a file holds. Fails the test, in the end, when it stays.
+fn assert_ended(sandbox: &Sandbox, file: &str) {
+    let pid = sandbox.read(file);
+    let pid = pid.trim();
+    sandbox.shell(&format!(
+        "while [ -e /proc/{pid} ] && ! grep -q 'State:.Z' /proc/{pid}/status; do sleep 0.01; done"
+    ));
 }
 
 /// Runs a script to its end.
