@@ -21,6 +21,7 @@ use crate::model::{BootId, Kind, Now, Owner, Process, Verdict, WallTime, shown};
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const PID_NAMESPACE: &str = "/proc/self/ns/pid";
 const TIME_NAMESPACE: &str = "/proc/self/ns/time";
+const SIGNAL_MASKS: &str = "/proc/self/status";
 
 /// The machine, as far as the lock rules ask about it.
 pub trait Host: Send + Sync {
@@ -182,6 +183,14 @@ impl Host for System {
         let same = start_ticks(process.pid).ok()? == Some(process.start_ticks);
         same.then_some(descriptor)
     }
+}
+
+/// Tells whether whoever started this process wants it to ignore a signal, as `nohup` does. Where the machine does not say, nobody does.
+pub fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_to_string(SIGNAL_MASKS).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    (1..=64).contains(&signal) && mask.unwrap_or_default() >> (signal - 1) & 1 == 1
 }
 
 fn namespace(path: &str) -> Result<u64, HostError> {

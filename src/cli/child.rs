@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -12,11 +12,10 @@ use mirror::git;
 use mirror::host::{Stopwatch, stray};
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::iterator::SignalsInfo;
-use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::siginfo::Origin;
 
-use super::command::guard::{FORWARDED, is_for_everybody};
+use super::command::guard::is_for_everybody;
+use super::signals::Signals;
 
 /// What to start.
 #[derive(Debug)]
@@ -59,11 +58,14 @@ enum Happening {
     Lost,
 }
 
-/// Runs a command in a working copy, to its end.
-pub(crate) fn run(order: &Order<'_>, copy: &WorkingCopy) -> Result<Ended, Unwell> {
+/// Runs a command in a working copy, to its end. Meanwhile it is told of signals.
+pub(crate) fn run(order: &Order<'_>, copy: &WorkingCopy, signals: &Signals) -> Result<Ended, Unwell> {
     let (happens, happenings) = mpsc::channel();
+    let heard = happens.clone();
     // Before anything is started: a signal in between would end us alone.
-    listen(happens.clone()).map_err(Unwell::NotStarted)?;
+    signals
+        .listen(move |origin| drop(heard.send(Happening::Signal(origin))))
+        .map_err(Unwell::NotStarted)?;
     let clock = Stopwatch::start();
     let mut guard = command(order, copy)
         .and_then(|mut command| command.spawn())
@@ -73,9 +75,16 @@ pub(crate) fn run(order: &Order<'_>, copy: &WorkingCopy) -> Result<Ended, Unwell
     copy.leash.when_lost(move || drop(lost.send(Happening::Lost)));
     thread::spawn(move || drop(happens.send(Happening::Ended(guard.wait()))));
     let (mut ending, mut interrupted, mut is_lost) = (None, None, false);
-    for happening in happenings {
+    for happening in &happenings {
         match happening {
             Happening::Ended(status) => {
+                signals.command_ended();
+                // What has come since is for the run.
+                for happening in happenings.try_iter() {
+                    if let Happening::Signal(origin) = happening {
+                        signals.hand_out(origin);
+                    }
+                }
                 let status = status.map_err(Unwell::NotStarted)?;
                 return judge(status, ending, interrupted, is_lost, clock.elapsed());
             }
@@ -118,18 +127,6 @@ fn judge(
         _ if status.success() => Ok(Ended { status, took }),
         _ => Err(Unwell::Failed(status)),
     }
-}
-
-fn listen(happens: Sender<Happening>) -> std::io::Result<()> {
-    let mut signals = SignalsInfo::<WithOrigin>::new(FORWARDED)?;
-    thread::spawn(move || {
-        for origin in &mut signals {
-            if happens.send(Happening::Signal(origin)).is_err() {
-                // The command has ended: what comes now must not stop the commit half way.
-            }
-        }
-    });
-    Ok(())
 }
 
 /// Returns the guard under which everything is started that must not outlive this process.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use mirror::host::stray;
+use mirror::host::{is_ignored, stray};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, getpid, getppid, pidfd_open, set_child_subreaper, wait,
@@ -49,7 +49,7 @@ impl Guard {
         set_child_subreaper(Some(getpid())).context("Failed adopting what the command starts")?;
         self.watch_parent()?;
         let mut signals =
-            SignalsInfo::<WithOrigin>::new(FORWARDED).context("Failed listening for signals")?;
+            SignalsInfo::<WithOrigin>::new(forwarded()).context("Failed listening for signals")?;
         let (program, arguments) = self
             .command
             .split_first()
@@ -93,8 +93,11 @@ impl Guard {
     }
 }
 
-/// The signals that are for the command.
-pub(crate) const FORWARDED: [i32; 7] = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH];
+/// Returns the signals that are for the command: not those that whoever started us wants to be ignored, as `nohup` does.
+pub(crate) fn forwarded() -> impl Iterator<Item = i32> {
+    let signals = [SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGWINCH];
+    signals.into_iter().filter(|signal| !is_ignored(*signal))
+}
 
 /// Tells whether a signal came from the terminal, which sends it to everybody in front of it.
 pub(crate) fn is_for_everybody(origin: &Origin) -> bool {

@@ -9,7 +9,7 @@ use mirror::coordinator::{
     BeginRequest, BranchChoice, CommitRequest, Error, Outcome, Ran, RunError, RunPlace, RunRequest,
     Validation,
 };
-use mirror::model::TaskId;
+use mirror::model::{Kind, TaskId};
 use serde::Serialize;
 use serde_json::Map;
 use signal_hook::low_level::emulate_default_handler;
@@ -18,9 +18,11 @@ use crate::cli::arguments::LockArguments;
 use crate::cli::child::{self, Ended, Order, Unwell};
 use crate::cli::command::begin::{BranchWhen, make_up_a_name};
 use crate::cli::command::commit;
+use crate::cli::error::Report;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::observer::Narrator;
 use crate::cli::output;
+use crate::cli::signals::Signals;
 use crate::cli::{Context, arguments};
 
 const EXAMPLES: &str = "\
@@ -96,6 +98,7 @@ impl Run {
         let directory = context.directory()?;
         let mut coordinator = context.coordinator()?;
         coordinator.guarded_by(child::guard().context("Failed finding this program")?);
+        let signals = Signals::new(coordinator.interrupter());
         let below = below(&directory, coordinator.root());
         let shown = self.shown();
         let request = self.request(&shown);
@@ -106,10 +109,12 @@ impl Run {
             keeps_output: context.output.json,
         };
         let mut narrator = Narrator::new(context.output);
-        let ran = coordinator.run(&request, |copy| child::run(&order, copy), &mut narrator);
+        let work = |copy: &_| child::run(&order, copy, &signals);
+        let ran = coordinator.run(&request, work, &mut narrator);
+        drop(narrator);
         match ran {
             Ok(ran) => answer(context, &ran),
-            Err(RunError::Refused(error)) => Err(error.into()),
+            Err(RunError::Refused(error)) => refuse(context, error, &signals),
             Err(RunError::Work(unwell)) => fail(unwell, shown, &request.begin.task),
         }
     }
@@ -178,6 +183,20 @@ fn answer(context: &Context, ran: &Ran<Ended>) -> anyhow::Result<ExitCode> {
         Outcome::Committed => commit::sentence(receipt),
     })?;
     Ok(ExitCode::Done)
+}
+
+/// Whoever was told to end says what came of it, and ends by the same signal.
+fn refuse(context: &Context, error: Error, signals: &Signals) -> anyhow::Result<ExitCode> {
+    // What is decided is not ended any more.
+    let is_decided = matches!(error.kind(), Kind::Pending | Kind::Unknown);
+    let error = error.into();
+    if let (Some(signal), false) = (signals.ended_by(), is_decided) {
+        if let Some(report) = Report::of(&error) {
+            report.tell(context.output.json);
+        }
+        emulate_default_handler(signal).context("Failed ending by the signal")?;
+    }
+    Err(error)
 }
 
 fn fail(unwell: Unwell, command: String, task: &TaskId) -> anyhow::Result<ExitCode> {

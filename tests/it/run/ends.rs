@@ -1,6 +1,6 @@
 //! How runs end: well, badly, and by force.
 
-use crate::run::{assert_clean, repository, run, running};
+use crate::run::{assert_clean, repository, run, running, signalled};
 use serde_json::json;
 
 #[test]
@@ -215,7 +215,7 @@ fn a_signal_ends_the_command_and_the_run_and_rolls_back() {
     for signal in ["INT", "TERM", "HUP"] {
         let sandbox = repository();
         let script = "echo > src/a.js; echo ready; exec tail -f /dev/null";
-        let going = running(&sandbox, &["-w", "src/", "-m", "x"], script).start();
+        let going = signalled(&sandbox, &["-w", "src/", "-m", "x"], script).start();
         going.until_stdout("ready");
         sandbox.shell(&format!("kill -{signal} {}", going.pid()));
         let ran = going.finish();
@@ -229,7 +229,7 @@ fn a_signal_ends_the_command_and_the_run_and_rolls_back() {
 fn a_command_may_take_an_interruption_for_a_key() {
     let sandbox = repository();
     let script = "trap 'echo done > src/a.js; exit 0' INT; echo ready; while :; do sleep 0.01; done";
-    let going = running(&sandbox, &["-w", "src/", "-m", "x"], script).start();
+    let going = signalled(&sandbox, &["-w", "src/", "-m", "x"], script).start();
     going.until_stdout("ready");
     sandbox.shell(&format!("kill -INT {}", going.pid()));
     going.finish().succeeded();

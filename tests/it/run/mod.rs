@@ -3,6 +3,7 @@
 mod copies;
 mod ends;
 mod in_place;
+mod interrupts;
 mod landing;
 mod validation;
 
@@ -26,6 +27,19 @@ fn running(sandbox: &Sandbox, arguments: &[&str], script: &str) -> Program {
     sandbox
         .mirror_program()
         .args(["run"])
+        .args(arguments)
+        .args(["--", "sh", "-c", script])
+}
+
+/// The same, and whatever has started the tests, all signals that end a run do so.
+fn signalled(sandbox: &Sandbox, arguments: &[&str], script: &str) -> Program {
+    sandbox
+        .program("env")
+        .args([
+            "--default-signal=HUP,INT,QUIT,TERM",
+            env!("CARGO_BIN_EXE_mirror"),
+            "run",
+        ])
         .args(arguments)
         .args(["--", "sh", "-c", script])
 }

@@ -1,0 +1,222 @@
+//! Signals after the command of a run has ended: up to the decision they end the run, after it they count no more.
+
+use crate::run::{assert_clean, assert_ended, repository, running, signalled};
+use crate::support::Sandbox;
+use crate::support::program::Finished;
+use crate::support::running::Running;
+
+const SIGNALS: [(&str, i32); 4] = [("TERM", 15), ("INT", 2), ("HUP", 1), ("QUIT", 3)];
+
+/// A validation that goes on until there is a file `go`.
+const UNTIL_GO: &str = "echo > ../../../../validating; until [ -e ../../../../go ]; do sleep 0.01; done";
+
+/// Sends a signal and waits for the end.
+fn end_by(sandbox: &Sandbox, run: Running, signal: &str) -> Finished {
+    sandbox.shell(&format!("kill -{signal} {}", run.pid()));
+    run.finish()
+}
+
+#[track_caller]
+fn assert_interrupted(ran: &Finished, signal: i32) {
+    let text = ran.text();
+    assert!(text.ends_with(&format!("--- signal {signal}\n")), "{text}");
+    assert!(
+        text.contains("was interrupted before its commit was decided"),
+        "{text}"
+    );
+    assert!(
+        text.contains("What it had changed is kept in [SANDBOX]/root/.mirror/salvage/[UUID]."),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_the_turn_to_land_and_the_next_one_has_it() {
+    let sandbox = repository();
+    let first = ["-w", "src/a.js", "-m", "first", "--validate", UNTIL_GO];
+    let first = running(&sandbox, &first, "echo first > src/a.js").start();
+    sandbox.shell("until [ -e validating ]; do sleep 0.01; done");
+    let waiting: Vec<_> = SIGNALS
+        .iter()
+        .map(|(signal, _)| {
+            let path = format!("src/{signal}");
+            let arguments = ["-w", &path, "-m", signal, "--validate", "true"];
+            let run = signalled(&sandbox, &arguments, &format!("echo {signal} > {path}")).start();
+            run.until_stderr("landing:main");
+            run
+        })
+        .collect();
+    let last = [
+        "-w",
+        "src/b.js",
+        "-m",
+        "last",
+        "--validate",
+        "test -z \"$(ls src/[A-Z]*)\"",
+    ];
+    let last = running(&sandbox, &last, "echo last > src/b.js").start();
+    last.until_stderr("landing:main");
+    for ((signal, number), run) in SIGNALS.iter().zip(waiting) {
+        assert_interrupted(&end_by(&sandbox, run, signal), *number);
+        assert_eq!(
+            sandbox
+                .shell(&format!("cat .mirror/salvage/*/src/{signal}"))
+                .trim(),
+            *signal
+        );
+    }
+    let status = sandbox.mirror(["status", "--json"]).succeeded().json();
+    assert_eq!(status["waiters"].as_array().unwrap().len(), 1, "{status}");
+    sandbox.write("go", "");
+    first.finish().succeeded();
+    last.finish().succeeded();
+    assert_eq!(sandbox.git(["rev-list", "--count", "HEAD"]), "3");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_signal_ends_a_validation_with_all_that_it_has_started() {
+    for (signal, number) in SIGNALS {
+        let sandbox = repository();
+        // It is asked to end; that it ends well then does not count.
+        let validate = "trap 'echo > ../../../../asked; exit 0' TERM; setsid tail -f /dev/null & \
+                        echo $! > ../../../../left; until [ -e never ]; do sleep 0.01; done";
+        let arguments = ["-w", "src/a.js", "-m", "x", "--validate", validate];
+        let going = signalled(&sandbox, &arguments, "echo finished > src/a.js").start();
+        sandbox.shell("until [ -s left ]; do sleep 0.01; done");
+        let next = ["-w", "src/c.js", "-m", "next", "--validate", "true"];
+        let next = running(&sandbox, &next, "echo next > src/c.js").start();
+        next.until_stderr("landing:main");
+        assert_interrupted(&end_by(&sandbox, going, signal), number);
+        assert_ended(&sandbox, "left");
+        assert!(sandbox.exists("asked"));
+        assert_eq!(
+            sandbox.shell("cd .mirror/salvage/*/ && find . -type f && cat src/a.js"),
+            "./src/a.js\nfinished\n"
+        );
+        next.finish().succeeded();
+        assert_eq!(sandbox.read("src/a.js"), "var a;\n");
+        assert_eq!(sandbox.read("src/c.js"), "next\n");
+        assert_clean(&sandbox);
+    }
+}
+
+#[test]
+fn a_terminal_interrupts_the_validation_and_the_run() {
+    let sandbox = repository();
+    let validate = "echo > ../../../../validating; exec tail -f /dev/null";
+    let arguments = ["-w", "src/a.js", "-m", "x", "--validate", validate];
+    let going = signalled(&sandbox, &arguments, "echo finished > src/a.js").start_group();
+    sandbox.shell("until [ -e validating ]; do sleep 0.01; done");
+    sandbox.shell(&format!("kill -INT -{}", going.pid()));
+    let ran = going.finish();
+    assert!(ran.text().ends_with("--- signal 2\n"), "{ran}");
+    assert_eq!(sandbox.shell("cat .mirror/salvage/*/src/a.js"), "finished\n");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_somebody_elses_commit() {
+    let sandbox = repository();
+    sandbox
+        .mirror(["begin", "-t", "other", "-w", "src/b.js"])
+        .succeeded();
+    let stage = ["stage", "-t", "other", "src/b.js"];
+    sandbox
+        .mirror_program()
+        .args(stage)
+        .input("other\n")
+        .run()
+        .succeeded();
+    let other = sandbox
+        .mirror_program()
+        .env("MIRROR_FAULT", "commit.decide=stop")
+        .args(["commit", "-t", "other", "-m", "other"])
+        .start();
+    other.until_stopped();
+    let going = signalled(
+        &sandbox,
+        &["-w", "src/a.js", "-m", "x"],
+        "echo finished > src/a.js",
+    )
+    .env("MIRROR_FAULT", "run.worked=stop")
+    .start();
+    going.until_stopped();
+    sandbox.shell(&format!("kill -TERM {}", going.pid()));
+    going.resume();
+    assert_interrupted(&going.finish(), 15);
+    assert_eq!(sandbox.shell("cat .mirror/salvage/*/src/a.js"), "finished\n");
+    other.resume();
+    other.finish().succeeded();
+    assert_eq!(sandbox.git(["log", "--format=%s"]), "other\nfirst");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn after_the_decision_a_signal_counts_no_more() {
+    for (signal, _) in SIGNALS {
+        let sandbox = repository();
+        let arguments = ["-w", "src/a.js", "-m", "x", "--validate", "true"];
+        let going = signalled(&sandbox, &arguments, "echo done > src/a.js")
+            .env("MIRROR_FAULT", "commit.decided=stop")
+            .start();
+        going.until_stopped();
+        sandbox.shell(&format!("kill -{signal} {}", going.pid()));
+        going.resume();
+        going.finish().succeeded();
+        assert_eq!(sandbox.read("src/a.js"), "done\n");
+        assert_eq!(sandbox.git(["show", "HEAD:src/a.js"]), "done");
+        assert_clean(&sandbox);
+    }
+}
+
+#[test]
+fn a_signal_that_is_to_be_ignored_is_ignored() {
+    let sandbox = repository();
+    let going = sandbox
+        .program("sh")
+        .args([
+            "-c",
+            "trap '' HUP; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_mirror"),
+        ])
+        .args(["run", "-w", "src/a.js", "-m", "x", "--validate", UNTIL_GO])
+        .args(["--", "sh", "-c", "kill -HUP $$; echo done > src/a.js"])
+        .start();
+    sandbox.shell("until [ -e validating ]; do sleep 0.01; done");
+    sandbox.shell(&format!("kill -HUP {}", going.pid()));
+    sandbox.write("go", "");
+    going.finish().succeeded();
+    assert_eq!(sandbox.read("src/a.js"), "done\n");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn locks_that_are_taken_by_force_end_a_validation_and_the_wait_for_the_turn() {
+    let sandbox = repository();
+    let validate = "tail -f /dev/null & echo $! > ../../../../left; wait";
+    let arguments = ["-t", "slow", "-w", "src/a.js", "-m", "x", "--validate", validate];
+    let slow = running(&sandbox, &arguments, "echo finished > src/a.js").start();
+    sandbox.shell("until [ -s left ]; do sleep 0.01; done");
+    let arguments = ["-t", "queued", "-w", "src/b.js", "-m", "x", "--validate", "true"];
+    let queued = running(&sandbox, &arguments, "echo finished > src/b.js").start();
+    queued.until_stderr("landing:main");
+    let force = |path: &str| {
+        let unlock = ["unlock", "--force", "--reason", "mine", path];
+        sandbox.mirror(unlock).succeeded();
+    };
+    force("src/b.js");
+    let ran = queued.finish().exited(4);
+    assert!(ran.stderr().contains("queued lost its locks"), "{ran}");
+    force("src/a.js");
+    let ran = slow.finish().exited(4);
+    assert!(ran.stderr().contains("slow lost its locks"), "{ran}");
+    assert_ended(&sandbox, "left");
+    assert_eq!(
+        sandbox.shell("cat .mirror/salvage/*/src/[ab].js"),
+        "finished\nfinished\n"
+    );
+    assert_eq!(sandbox.read("src/a.js"), "var a;\n");
+    assert_clean(&sandbox);
+}
