@@ -109,6 +109,8 @@ pub(super) fn take(
     let taken = aside.taken.clone();
     let changed = restore(coordinator, &aside, &taken)?;
     fault::point("run.taken");
+    // Everything is back: whatever others write there from now on is not the run's.
+    disk::remove_file_if_there(&aside.list())?;
     let mut what = Vec::with_capacity(changed.len());
     for path in changed {
         let from = taken.join(path.as_path());
@@ -128,11 +130,30 @@ pub(super) fn take(
 }
 
 /// Puts back what was there before a run that has come to nothing. What is there instead is kept, since nobody can tell what the
-/// run wrote from what others wrote meanwhile. Doing it again changes nothing.
-pub(super) fn put_back(coordinator: &Coordinator, transaction: &Transaction) -> Result<(), Error> {
+/// run wrote from what others wrote meanwhile. Answers where that is, if it is anything. Doing it again changes nothing.
+pub(super) fn put_back(
+    coordinator: &Coordinator,
+    transaction: &Transaction,
+) -> Result<Option<PathBuf>, Error> {
     let aside = Aside::of(coordinator, &transaction.id);
     let out = coordinator.layout.salvage(&transaction.id);
-    restore(coordinator, &aside, &out).map(|_| ())
+    restore(coordinator, &aside, &out)?;
+    Ok(contained::stat(&out)?.is_some().then_some(out))
+}
+
+/// Keeps what was taken out of the tree of a run whose commit comes to nothing. Answers where that is, if it is anything.
+pub(super) fn salvage(
+    coordinator: &Coordinator,
+    transaction: &Transaction,
+) -> Result<Option<PathBuf>, Error> {
+    let taken = Aside::of(coordinator, &transaction.id).taken;
+    if contained::stat(&taken)?.is_none() {
+        return Ok(None);
+    }
+    let kept = coordinator.layout.salvage(&transaction.id);
+    disk::create_private_dir(&coordinator.layout.salvages())?;
+    disk::rename(&taken, &kept)?;
+    Ok(Some(kept))
 }
 
 /// Tells whether the pre-images of a transaction are kept.

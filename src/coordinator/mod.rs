@@ -48,6 +48,7 @@ mod reversal;
 mod rollback;
 mod run;
 mod running;
+mod salvage;
 mod settle;
 mod show;
 mod stage;

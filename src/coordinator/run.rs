@@ -17,7 +17,7 @@ use crate::coordinator::running::Mark;
 use crate::coordinator::worktrees::Leased;
 use crate::coordinator::{
     BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, StageRequest,
-    StageWhat, in_place, provider, resolve, settle,
+    StageWhat, in_place, provider, resolve, salvage, settle,
 };
 use crate::disk::fault;
 use crate::host::unique_id;
@@ -87,11 +87,13 @@ pub enum RunError<E> {
 }
 
 /// A run with its locks, and everything that has to be given back.
-struct Running {
-    begun: Begun,
+pub(super) struct Running {
+    pub(super) begun: Begun,
     mark: Mark,
     heartbeat: Heartbeat,
-    leased: Option<Leased>,
+    pub(super) leased: Option<Leased>,
+    /// Whether somebody was told where its work is kept.
+    is_kept: bool,
 }
 
 impl WorkingCopy {
@@ -121,7 +123,7 @@ impl Coordinator {
         let caught = panic::catch_unwind(AssertUnwindSafe(|| {
             self.run_begun(request, &mut running, work, observer)
         }));
-        self.end_run(running, matches!(caught, Ok(Ok(_))));
+        self.end_run(running, matches!(caught, Ok(Ok(_))), observer);
         self.store.after_command();
         caught.unwrap_or_else(|panic| panic::resume_unwind(panic))
     }
@@ -160,6 +162,7 @@ impl Coordinator {
             mark,
             heartbeat,
             leased: None,
+            is_kept: false,
         })
     }
 
@@ -271,8 +274,8 @@ impl Coordinator {
     }
 
     /// Gives back what a run has: what is not committed is dropped.
-    fn end_run(&mut self, mut running: Running, is_over: bool) {
-        let is_clear = is_over || self.give_up_run(&mut running);
+    fn end_run(&mut self, running: Running, is_over: bool, observer: &mut dyn Observer) {
+        let is_clear = is_over || self.give_up_run(&running, observer);
         let Running {
             mark,
             heartbeat,
@@ -293,8 +296,8 @@ impl Coordinator {
     /// leave, and recovery knows that.
     ///
     /// Answers whether nothing is left of it.
-    fn give_up_run(&mut self, running: &mut Running) -> bool {
-        match self.drop_run(&running.begun) {
+    fn give_up_run(&mut self, running: &Running, observer: &mut dyn Observer) -> bool {
+        match self.drop_run(running, observer) {
             Ok(is_clear) => is_clear,
             Err(error) => {
                 tracing::warn!(%error, "rolling the run back is left to recovery");
@@ -303,15 +306,18 @@ impl Coordinator {
         }
     }
 
-    fn drop_run(&mut self, begun: &Begun) -> Result<bool, Error> {
+    fn drop_run(&mut self, running: &Running, observer: &mut dyn Observer) -> Result<bool, Error> {
         use TransactionState::{Aborting, Committing, Decided, Open};
-        let Some(transaction) = self.store.transaction(&begun.transaction.id)? else {
+        let Some(transaction) = self.store.transaction(&running.begun.transaction.id)? else {
             return Ok(true);
         };
         match transaction.state {
             Open => {
-                in_place::put_back(self, &transaction)?;
+                let kept = in_place::put_back(self, &transaction)?;
                 settle::roll_back(self, &transaction)?;
+                if let (Some(kept), false) = (kept, running.is_kept) {
+                    salvage::tell(&kept, observer);
+                }
                 Ok(true)
             }
             // Undoing the attempt failed as well. Recovery opens it again, and has to find the mark then.
@@ -321,12 +327,15 @@ impl Coordinator {
     }
 
     /// Keeps the finished work of a run whose commit is refused.
-    fn keep_work(&mut self, running: &Running, error: Error, observer: &mut dyn Observer) -> Error {
-        let (Some(leased), false) = (&running.leased, is_decided(&error)) else {
+    fn keep_work(&mut self, running: &mut Running, error: Error, observer: &mut dyn Observer) -> Error {
+        if is_decided(&error) {
             return error;
-        };
-        match self.keep_changed(leased, &running.begun.transaction, observer) {
-            Ok(Some(kept)) => observer.notice(&format!("What it had changed is kept in {}.", kept.display())),
+        }
+        match self.salvage(running, observer) {
+            Ok(Some(kept)) => {
+                salvage::tell(&kept, observer);
+                running.is_kept = true;
+            }
             Ok(None) => {}
             Err(worse) => tracing::warn!(error = %worse, "what it had changed is not kept"),
         }

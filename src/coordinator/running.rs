@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use crate::coordinator::worktrees::stop_strays;
-use crate::coordinator::{Coordinator, Error, Observer, guarded, in_place, landing, settle};
+use crate::coordinator::{Coordinator, Error, Observer, guarded, in_place, landing, salvage, settle};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault};
 use crate::model::{EventKind, Resource, TaskId, TransactionId, TransactionState, Verdict, overlap};
@@ -105,8 +105,7 @@ impl Coordinator {
         let mut buried = Vec::new();
         for (name, mark) in self.dead()? {
             if let Ok(id) = name.parse() {
-                if self.bury_run(id, mark)? {
-                    observer.notice(&format!("The run {id} was killed; it is rolled back."));
+                if self.bury_run(id, mark, observer)? {
                     buried.push(id);
                 }
             } else {
@@ -128,13 +127,23 @@ impl Coordinator {
     }
 
     /// Clears up after a killed run. A commit of its that was decided is complete by now, or waits for a human.
-    fn bury_run(&mut self, id: TransactionId, mark: Mark) -> Result<bool, Error> {
+    fn bury_run(
+        &mut self,
+        id: TransactionId,
+        mark: Mark,
+        observer: &mut dyn Observer,
+    ) -> Result<bool, Error> {
         stop_strays(&id)?;
         let row = self.store.transaction(&id)?;
         let state = row.as_ref().map(|row| row.state);
         match (row, state) {
             (Some(row), Some(TransactionState::Open)) => {
-                in_place::put_back(self, &row)?;
+                // At best effort: whatever is wrong with it must not be in everybody's way.
+                let finished = self.salvage_finished(&row).unwrap_or_else(|error| {
+                    tracing::warn!(%error, "what the run had finished is not kept");
+                    None
+                });
+                let kept = in_place::put_back(self, &row)?.or(finished);
                 fault::point("run.put-back");
                 self.reclaim_worktrees(&row)?;
                 settle::roll_back(self, &row)?;
@@ -144,6 +153,10 @@ impl Coordinator {
                     ..NewEvent::about(EventKind::TaskRecovered, &row.task)
                 })?;
                 mark.remove();
+                observer.notice(&format!("The run {id} was killed; it is rolled back."));
+                if let Some(kept) = kept {
+                    salvage::tell(&kept, observer);
+                }
                 Ok(true)
             }
             // Recovery is still at it.

@@ -1,6 +1,16 @@
 //! Runs in the working tree itself.
 
-use crate::run::{assert_clean, repository, run, running};
+use crate::run::{assert_clean, repository, run, running, signalled};
+use crate::support::program::Finished;
+
+/// Where somebody was told that work is kept.
+fn kept_in(ran: &Finished) -> Vec<String> {
+    let told = ran.stderr();
+    let kept = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("What it had changed is kept in "));
+    kept.map(|kept| kept.trim_end_matches('.').to_owned()).collect()
+}
 
 #[test]
 fn what_it_changes_is_committed_like_any_other() {
@@ -30,7 +40,8 @@ fn what_was_there_is_put_back_when_it_fails() {
     sandbox.write("src/untracked", "mine\n");
     sandbox.write("src/c.js", "edited\n");
     let script = "echo x > src/a.js; rm -r src/b.js src/untracked; ln -s nowhere src/b.js; mkdir src/new; echo n > src/new/n; echo z > src/c.js; exit 1";
-    run(&sandbox, &["--in-place", "-w", "src/", "-m", "x"], script).exited(6);
+    let ran = run(&sandbox, &["--in-place", "-w", "src/", "-m", "x"], script).exited(6);
+    assert_eq!(kept_in(&ran).len(), 1, "{ran}");
     assert_eq!(sandbox.read("src/a.js"), "var a;\n");
     assert_eq!(sandbox.read("src/b.js"), "var b;\n");
     assert_eq!(sandbox.read("src/untracked"), "mine\n");
@@ -59,7 +70,9 @@ fn a_killed_one_is_put_back_before_anybody_else_begins() {
     .start();
     next.until_stderr("Waiting for");
     going.kill();
-    next.finish().succeeded();
+    let ran = next.finish().succeeded();
+    assert_eq!(kept_in(&ran).len(), 1, "{ran}");
+    assert_eq!(sandbox.shell("cat .mirror/salvage/*/src/a.js"), "half\n");
     assert_eq!(sandbox.read("src/a.js"), "var a;\nvar b;\n");
     assert_eq!(sandbox.read("src/b.js"), "var b;\n");
     assert_eq!(sandbox.git(["status", "--porcelain"]), "");
@@ -82,5 +95,91 @@ fn taking_its_locks_by_force_ends_it_first() {
         .succeeded();
     assert_eq!(sandbox.read("src/a.js"), "var a;\n");
     assert!(!going.finish().text().contains("--- exit 0"));
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn finished_work_is_kept_when_it_is_rejected_or_interrupted() {
+    let work = "echo finished > src/a.js; rm src/b.js; mkdir src/d; ln -s nowhere src/d/link; printf 'x' > src/d/x; chmod +x src/d/x";
+    let sandbox = repository();
+    let root = sandbox.root();
+    let root = root.display();
+    for ending in ["rejected", "TERM"] {
+        let validate =
+            format!("echo > {root}/validating; until [ -e {root}/go ]; do sleep 0.01; done; false");
+        let arguments = ["--in-place", "-w", "src/", "-m", "x", "--validate", &validate];
+        let going = signalled(&sandbox, &arguments, work).start();
+        sandbox.shell("until [ -e validating ]; do sleep 0.01; done; rm validating");
+        // What others write from then on is theirs.
+        sandbox.write("src/c.js", "meanwhile\n");
+        let ran = if ending == "rejected" {
+            sandbox.write("go", "");
+            going.finish().exited(6)
+        } else {
+            sandbox.shell(&format!("kill -TERM {}", going.pid()));
+            going.finish()
+        };
+        sandbox.shell("rm -f go");
+        let kept = kept_in(&ran);
+        assert_eq!(kept.len(), 1, "{ran}");
+        let shown = sandbox.shell(&format!(
+            "cd {}; find . ! -type d | sort; cat src/a.js; test -x src/d/x; readlink src/d/link",
+            kept[0]
+        ));
+        assert_eq!(shown, "./src/a.js\n./src/d/link\n./src/d/x\nfinished\nnowhere\n");
+        assert_eq!(sandbox.git(["status", "--porcelain"]), " M src/c.js");
+        assert_eq!(sandbox.read("src/c.js"), "meanwhile\n");
+        sandbox.git(["checkout", "--", "src/c.js"]);
+        assert_clean(&sandbox);
+    }
+}
+
+#[test]
+fn finished_work_of_a_killed_one_is_kept_as_well() {
+    // Out of the tree but not all of it put back; put back but not staged; staged.
+    for point in ["run.out", "run.taken", "run.staged"] {
+        let sandbox = repository();
+        let work = "echo finished > src/a.js; rm src/b.js; echo new > src/new";
+        running(&sandbox, &["--in-place", "-w", "src/", "-m", "x"], work)
+            .env("MIRROR_FAULT", format!("{point}=kill"))
+            .run();
+        let told = sandbox.mirror(["status"]).succeeded();
+        assert_eq!(kept_in(&told).len(), 1, "{point}: {told}");
+        assert_eq!(
+            sandbox.shell("cat .mirror/salvage/*/src/a.js .mirror/salvage/*/src/new"),
+            "finished\nnew\n"
+        );
+        assert_eq!(sandbox.git(["status", "--porcelain"]), "", "{point}");
+        assert_clean(&sandbox);
+    }
+}
+
+#[test]
+fn finished_work_is_kept_when_its_locks_are_taken_by_force() {
+    let sandbox = repository();
+    let validate = format!(
+        "echo > {}/validating; tail -f /dev/null",
+        sandbox.root().display()
+    );
+    let arguments = [
+        "--in-place",
+        "-t",
+        "slow",
+        "-w",
+        "src/",
+        "-m",
+        "x",
+        "--validate",
+        &validate,
+    ];
+    let going = running(&sandbox, &arguments, "echo finished > src/a.js").start();
+    sandbox.shell("until [ -e validating ]; do sleep 0.01; done");
+    sandbox
+        .mirror(["unlock", "--force", "--reason", "mine", "src/"])
+        .succeeded();
+    let ran = going.finish().exited(4);
+    assert_eq!(kept_in(&ran).len(), 1, "{ran}");
+    assert_eq!(sandbox.shell("cat .mirror/salvage/*/src/a.js"), "finished\n");
+    assert_eq!(sandbox.read("src/a.js"), "var a;\n");
     assert_clean(&sandbox);
 }

@@ -80,7 +80,7 @@ fn a_signal_ends_a_validation_with_all_that_it_has_started() {
         let sandbox = repository();
         // It is asked to end; that it ends well then does not count.
         let validate = "trap 'echo > ../../../../asked; exit 0' TERM; setsid tail -f /dev/null & \
-                        echo $! > ../../../../left; until [ -e never ]; do sleep 0.01; done";
+                        echo $! > ../../../../left; echo scribble > src/b.js; until [ -e never ]; do sleep 0.01; done";
         let arguments = ["-w", "src/a.js", "-m", "x", "--validate", validate];
         let going = signalled(&sandbox, &arguments, "echo finished > src/a.js").start();
         sandbox.shell("until [ -s left ]; do sleep 0.01; done");
@@ -90,6 +90,7 @@ fn a_signal_ends_a_validation_with_all_that_it_has_started() {
         assert_interrupted(&end_by(&sandbox, going, signal), number);
         assert_ended(&sandbox, "left");
         assert!(sandbox.exists("asked"));
+        // What is kept is what the command has made, not what a validation makes of it.
         assert_eq!(
             sandbox.shell("cd .mirror/salvage/*/ && find . -type f && cat src/a.js"),
             "./src/a.js\nfinished\n"

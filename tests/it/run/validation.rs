@@ -100,6 +100,9 @@ fn kill_9_ends_what_a_validation_has_started_and_nothing_that_the_user_has() {
     assert_ended(&sandbox, "left");
     let told = sandbox.mirror(["status"]).succeeded().stderr();
     assert!(told.contains("was killed; it is rolled back"), "{told}");
+    assert!(told.contains("What it had changed is kept in "), "{told}");
+    assert_eq!(sandbox.shell("cat .mirror/salvage/*/src/b.js"), "y\n");
+    assert_eq!(sandbox.read("src/b.js"), "var b;\n");
     assert_clean(&sandbox);
 }
 

@@ -1,0 +1,63 @@
+//! Keeps the finished work of a run whose commit comes to nothing where people find it: `.mirror/salvage/<transaction>/`.
+
+use std::path::{Path, PathBuf};
+
+use crate::coordinator::run::Running;
+use crate::coordinator::{Coordinator, Error, Observer, in_place};
+use crate::disk::{self, contained, sync};
+use crate::model::shown;
+use crate::store::Transaction;
+use crate::workspace::manifest::Slot;
+
+/// Says where work was kept.
+pub(super) fn tell(kept: &Path, observer: &mut dyn Observer) {
+    observer.notice(&format!("What it had changed is kept in {}.", shown(kept)));
+}
+
+impl Coordinator {
+    /// Keeps what a run has changed, before it is rolled back. Answers where; nowhere if it has only deleted.
+    pub(super) fn salvage(
+        &mut self,
+        running: &Running,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<PathBuf>, Error> {
+        let transaction = &running.begun.transaction;
+        match &running.leased {
+            // By the time that something is staged the copy may have become what was to be validated.
+            Some(leased) if self.store.changes(&transaction.id)?.is_empty() => {
+                self.keep_changed(leased, transaction, observer)
+            }
+            _ => self.salvage_finished(transaction),
+        }
+    }
+
+    /// Keeps what a run had finished, before it is rolled back: it moves away from among the files of its transaction, durably. Doing
+    /// it again goes on where it was left.
+    pub(super) fn salvage_finished(&mut self, transaction: &Transaction) -> Result<Option<PathBuf>, Error> {
+        if let Some(kept) = in_place::salvage(self, transaction)? {
+            sync::barrier_at(&kept)?;
+            return Ok(Some(kept));
+        }
+        let staged = self.store.changes(&transaction.id)?;
+        if staged.is_empty() {
+            return Ok(None);
+        }
+        let (slots, kept) = (self.slots(&transaction.id)?, self.layout.salvage(&transaction.id));
+        for change in staged.iter().filter(|change| change.post.is_some()) {
+            let from = slots.path(Slot::Staged(change.slot));
+            let to = kept.join(change.path.as_path());
+            if contained::stat(&from)?.is_none() {
+                continue;
+            }
+            if let Some(above) = to.parent() {
+                disk::create_dir_all(above)?;
+            }
+            disk::rename(&from, &to)?;
+        }
+        if contained::stat(&kept)?.is_none() {
+            return Ok(None);
+        }
+        sync::barrier_at(&kept)?;
+        Ok(Some(kept))
+    }
+}
