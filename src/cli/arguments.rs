@@ -47,9 +47,9 @@ pub(crate) enum Color {
     /// On a terminal that can show them, unless `NO_COLOR` is set
     #[default]
     Auto,
-    /// Always
+    /// In pipes and files, too
     Always,
-    /// Never
+    /// Nowhere
     Never,
 }
 

@@ -84,11 +84,11 @@ enum StrategyName {
 /// When a task works on a branch of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum BranchWhen {
-    /// Never
+    /// On the target itself, whatever the configuration says
     Never,
-    /// When a locked file has uncommitted changes
+    /// On a branch, if a locked file has uncommitted changes
     Dirty,
-    /// Always
+    /// On a branch
     Always,
 }
 
