@@ -76,12 +76,12 @@ impl Coordinator {
         Ok(Some(turn))
     }
 
-    /// Lets the next one land. At best effort: a turn ends with its process.
+    /// Lets the next one land. At best effort: a turn ends with its process, and whoever finds its mark clears it up.
     pub(super) fn give_turn_back(&mut self, turn: Turn) {
-        if let Err(error) = self.forget_turn(&turn.id) {
-            tracing::warn!(%error, "the turn to land ends with this process");
+        match self.forget_turn(&turn.id) {
+            Ok(()) => turn.mark.remove(),
+            Err(error) => tracing::warn!(%error, "the turn to land ends with this process"),
         }
-        turn.mark.remove();
     }
 
     /// Frees a turn, if it is not free yet.
