@@ -124,8 +124,8 @@ impl Share {
         }
     }
 
-    /// Returns the lock on the whole that stands for this wish in the queue: nobody who wants a share of the same
-    /// whole overtakes it.
+    /// Returns the lock on the whole that stands for this wish in the queue: by it whoever else wants something of the same
+    /// whole finds it.
     pub fn in_line(&self) -> Lock {
         Lock {
             resource: Resource::Pool(self.pool()),

@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Lock, TaskId};
+use crate::model::TaskId;
+use crate::store::claims;
 use crate::store::error::StoreError;
 use crate::store::grant::held_by;
 use crate::store::judge::{Request, missing_task};
 use crate::store::needs::Needs;
 use crate::store::rows::{Part, Rows, WaiterRow};
-use crate::store::shares;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -54,23 +54,20 @@ fn blocked(rows: &mut dyn Rows, waiter: &WaiterRow, queue: &BTreeMap<u64, &Waite
         seq: waiter.seq,
     };
     let held = rows.conflicting(&wants, Some(&waiter.task), Some(LOOKED_AT_MAX))?;
-    let places = rows.conflicting_places(&wants, Part::first(LOOKED_AT_MAX, waiter.seq))?;
+    let places = rows.conflicting_places(&wants.named(), Part::first(LOOKED_AT_MAX, waiter.seq))?;
     blocked.and_others = held.len() >= LOOKED_AT_MAX || places.len() >= LOOKED_AT_MAX;
     blocked.by.extend(held.into_iter().map(|lock| lock.task));
+    // Of a whole that is shared out only those are in the way who leave too little of it.
     for share in wants.shares() {
-        let held = shares::held(rows, &request, share)?;
-        blocked.and_others |= held.len() > LOOKED_AT_MAX;
-        let holders = held.into_iter().take(LOOKED_AT_MAX);
-        blocked.by.extend(holders.map(|claimant| claimant.task().clone()));
+        if let Err(claimants) = claims::left(rows, &request, share)? {
+            blocked.and_others |= claimants.len() > LOOKED_AT_MAX;
+            blocked.by.extend(claimants.into_iter().take(LOOKED_AT_MAX));
+        }
     }
-    let is_waited_for = |earlier: &&&WaiterRow| {
-        let claims = |lock: Lock| wants.shares().any(|share| share.may_use(&lock.resource));
-        wants.waits_for(&earlier.wants) || earlier.wants.iter().any(claims)
-    };
     let earlier = places
         .iter()
         .filter_map(|seq| queue.get(seq))
-        .filter(is_waited_for);
+        .filter(|earlier| wants.waits_for(&earlier.wants));
     blocked.by.extend(earlier.map(|earlier| earlier.task.clone()));
     blocked.by.remove(&waiter.task);
     Ok(blocked)

@@ -1,20 +1,22 @@
 //! Finds the cycle that would close if a task waited for more while others wait for what it has.
 //!
 //! A task that has nothing keeps nobody waiting, so sets taken at once never come here. Edges only appear when somebody
-//! queues, since nobody is overtaken; so it is enough to look then, in the same act.
+//! queues, since nobody is overtaken: what a later one may have of a whole nobody before it waits for. So it is enough to
+//! look then, in the same act.
 //!
 //! Who waits for any of several things needs only one of them, so a cycle alone says little: it counts only if nobody in
 //! it could end after everybody has ended who waits for nobody.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::model::{LockSet, Resource, Share, TaskId};
+use crate::model::{LockSet, Share, TaskId};
+use crate::store::claims;
 use crate::store::error::StoreError;
 use crate::store::grant::held_by;
 use crate::store::judge::{Request, missing_task};
 use crate::store::needs::Needs;
 use crate::store::rows::{Part, Rows, WaiterRow};
-use crate::store::shares::{self, Claim, Claimant, Fit, Grip};
+use crate::store::shares::{self, Claimed};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -24,7 +26,7 @@ struct Wait {
     /// Every one of them has to end.
     all: BTreeSet<TaskId>,
     /// Of these, enough.
-    shares: Vec<(Share, Vec<(TaskId, Resource)>)>,
+    shares: Vec<(Share, Vec<(TaskId, Claimed)>)>,
 }
 
 impl Wait {
@@ -36,14 +38,11 @@ impl Wait {
 
     /// Tells whether the request can be granted once those have ended.
     fn is_over(&self, ended: &BTreeSet<TaskId>) -> bool {
-        let fits = |(share, claims): &(Share, Vec<(TaskId, Resource)>)| {
+        // Which parts the wishes of others will come to may change until then: in the worst case there is still enough.
+        let fits = |(share, claims): &(Share, Vec<(TaskId, Claimed)>)| {
             let left = claims.iter().filter(|(task, _)| !ended.contains(task));
-            let claim = |(_, resource): &(TaskId, Resource)| Claim {
-                resource: resource.clone(),
-                grip: Grip::Firm,
-            };
-            let left: Vec<Claim> = left.map(claim).collect();
-            matches!(shares::fit(share, &left), Fit::Fits { .. })
+            let left: Vec<Claimed> = left.map(|(_, claimed)| claimed.clone()).collect();
+            shares::is_assured(share, &left)
         };
         self.all.is_subset(ended) && self.shares.iter().all(fits)
     }
@@ -148,19 +147,17 @@ fn waiting(rows: &mut dyn Rows, request: &Request<'_>) -> Result<Wait> {
     let mut wait = Wait::default();
     let held = rows.conflicting(request.wants, Some(request.task), None)?;
     wait.all.extend(held.into_iter().map(|row| row.task));
-    for seq in rows.conflicting_places(request.wants, Part::first(usize::MAX, request.seq))? {
+    for seq in rows.conflicting_places(&request.wants.named(), Part::first(usize::MAX, request.seq))? {
         let earlier = rows.waiter_at(seq)?;
         let earlier = earlier.filter(|waiter| request.wants.waits_for(&waiter.wants));
         wait.all.extend(earlier.map(|waiter| waiter.task));
     }
     wait.all.remove(request.task);
     for share in request.wants.shares() {
-        let mut claimants = shares::held(rows, request, share)?;
-        claimants.extend(shares::wanted(rows, request, share)?);
-        let claims = claimants.into_iter().map(|claimant| match claimant {
-            Claimant::Holder(row) => (row.task, row.lock.resource),
-            Claimant::Place(waiter, lock) => (waiter.task, lock.resource),
-        });
+        let claimants = claims::all(rows, request, share)?;
+        let claims = claimants
+            .iter()
+            .map(|claimant| (claimant.task().clone(), claimant.claimed()));
         wait.shares.push((share.clone(), claims.collect()));
     }
     Ok(wait)

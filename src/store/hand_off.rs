@@ -2,16 +2,19 @@
 //! between.
 //!
 //! Nobody is overtaken: a request is served only if it conflicts with nothing that is held *and* with no request that
-//! came earlier.
+//! came earlier. Of a whole that is shared out it gets what those before it leave, so the search goes on behind those who
+//! still wait for something else, until nothing is left.
+
+use std::collections::BTreeSet;
 
 use crate::model::{Lock, LockSet, Mode, Resource, Share, Ticket, Token};
+use crate::store::claims;
 use crate::store::data::HeldLock;
 use crate::store::error::StoreError;
 use crate::store::grant::{self, CLAIM_NS};
 use crate::store::judge::{Request, missing_task};
 use crate::store::needs::Needs;
 use crate::store::rows::{Part, Phase, Rows, WaiterRow};
-use crate::store::shares;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -26,6 +29,9 @@ pub(crate) fn hand_off(rows: &mut dyn Rows, mut freed: Vec<Resource>) -> Result<
         return Ok(served);
     }
     let mut part = Part::first(PLACES_MAX, u64::MAX);
+    // Who wants any part of one of these may now have another part set aside than before: then the one that it had before is
+    // what became free.
+    let mut wished = BTreeSet::new();
     loop {
         let touched = freed
             .iter()
@@ -49,19 +55,18 @@ pub(crate) fn hand_off(rows: &mut dyn Rows, mut freed: Vec<Resource>) -> Result<
                 part.after = seq;
                 break;
             }
-            let given_back = hand(rows, &waiter)?;
-            let is_served = given_back.is_some();
-            if is_served {
+            let handed = hand(rows, &waiter, &freed)?;
+            if handed.is_served {
                 served.push(waiter.ticket);
             }
-            freed.extend(given_back.into_iter().flatten());
-            // Whether it was served or not: whoever stands behind a writer on the whole resource is not next. Of a
-            // whole that is shared out there may be enough for more than one, but nobody passes who was not served.
-            let is_settled = |resource: &Resource| {
-                writes(&waiter.wants, resource)
-                    || (!is_served && waiter.wants.shares().any(|share| takes(share, resource)))
-            };
-            freed.retain(|resource| !is_settled(resource));
+            freed.extend(handed.given_back);
+            wished.extend(waiter.wants.shares().map(Share::pool));
+            // Whether it was served or not: whoever stands behind a writer on the whole resource is not next.
+            freed.retain(|resource| {
+                let may_move = resource.pool().is_some_and(|pool| wished.contains(&pool));
+                let is_written = writes(&waiter.wants, resource) && !may_move;
+                !is_written && !handed.used_up.iter().any(|share| takes(share, resource))
+            });
             if freed.is_empty() {
                 return Ok(served);
             }
@@ -75,13 +80,36 @@ fn writes(wants: &LockSet, resource: &Resource) -> bool {
         .any(|want| want.mode == Mode::Write && want.resource.covers(resource))
 }
 
-/// Tells whether nobody behind a waiter for `share` gets `resource` before it.
+/// Tells whether `resource` is a part that may come to whoever waits for `share`.
 fn takes(share: &Share, resource: &Resource) -> bool {
     !matches!(resource, Resource::Pool(_)) && share.may_use(resource)
 }
 
-/// Hands a waiter its locks if it is next. It has to claim them. Answers what the waiter gave back for it, if it was.
-fn hand(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<Option<Vec<Resource>>> {
+/// What came of looking at a place.
+#[derive(Default)]
+struct Handed {
+    is_served: bool,
+    /// What the waiter gave back for what it got.
+    given_back: Vec<Resource>,
+    /// Shares that it still waits for and that leave nothing to those behind it.
+    used_up: Vec<Share>,
+}
+
+impl Handed {
+    fn nothing(rows: &mut dyn Rows, request: &Request<'_>, freed: &[Resource]) -> Result<Self> {
+        let mut handed = Self::default();
+        for share in request.wants.shares() {
+            let matters = freed.iter().any(|resource| takes(share, resource));
+            if matters && claims::leaves_nothing(rows, request, share)? {
+                handed.used_up.push(share.clone());
+            }
+        }
+        Ok(handed)
+    }
+}
+
+/// Hands a waiter its locks if it is next. It has to claim them.
+fn hand(rows: &mut dyn Rows, waiter: &WaiterRow, freed: &[Resource]) -> Result<Handed> {
     let mut row = rows
         .task(&waiter.task)?
         .ok_or_else(|| missing_task(&waiter.task))?;
@@ -97,10 +125,10 @@ fn hand(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<Option<Vec<Resource>>
         .is_empty()
         && !has_earlier(rows, &request)?;
     if !is_next {
-        return Ok(None);
+        return Handed::nothing(rows, &request, freed);
     }
-    let Some(chosen) = shares::free(rows, &request)? else {
-        return Ok(None);
+    let Some(chosen) = claims::free(rows, &request)? else {
+        return Handed::nothing(rows, &request, freed);
     };
     let locks = [needs.missing, chosen].concat();
     let is_replaced = |held: &&HeldLock| {
@@ -139,13 +167,18 @@ fn hand(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<Option<Vec<Resource>>
         until_ns,
         ..waiter.clone()
     })?;
-    Ok(Some(given_back))
+    Ok(Handed {
+        is_served: true,
+        given_back,
+        used_up: Vec::new(),
+    })
 }
 
 fn has_earlier(rows: &mut dyn Rows, request: &Request<'_>) -> Result<bool> {
+    let named = request.wants.named();
     let mut part = Part::first(PLACES_MAX, request.seq);
     loop {
-        let places = rows.conflicting_places(request.wants, part)?;
+        let places = rows.conflicting_places(&named, part)?;
         for seq in &places {
             part.after = *seq;
             let is_before =

@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Lock, LockSet, TaskId, Token, conflict};
+use crate::model::{Lock, LockSet, Share, TaskId, Token, conflict};
+use crate::store::claims::{self, Claimant, Earlier};
 use crate::store::error::StoreError;
 use crate::store::holder::{Holder, Judgement, Taking, judge_place};
 use crate::store::rows::{End, Evidence, LockRow, Part, Questions, Rows, TaskRow, WaiterRow};
-use crate::store::shares::{self, Claim, Claimant, Fit};
+use crate::store::shares::{self, Claim, Claimed, Fit};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -87,21 +88,34 @@ impl Assessment {
 
     /// Notes who is in the way of a share. Whether anything is certain is not for one of them alone to say.
     fn add_claims(&mut self, judged: Vec<Judged>, in_the_way: &[usize], is_certain: bool) {
-        for (at, (blocker, judgement)) in judged.into_iter().enumerate() {
+        for (at, judged) in judged.into_iter().enumerate() {
             if !in_the_way.contains(&at) {
                 continue;
             }
-            if let Judgement::Ask(subject, owner) = judgement {
+            if let Judgement::Ask(subject, owner) = judged.judgement {
                 self.questions.insert(subject, owner);
             }
-            self.blockers.push(blocker);
+            self.blockers.push(judged.blocker);
         }
         self.is_certain |= is_certain;
     }
 }
 
-/// A claim on a part of a whole, and what comes of it.
-type Judged = (Blocker, Judgement);
+/// A claim on something of a whole, and what comes of it.
+struct Judged {
+    claimed: Claimed,
+    blocker: Blocker,
+    judgement: Judgement,
+}
+
+impl Judged {
+    fn claim(&self) -> Claim {
+        Claim {
+            what: self.claimed.clone(),
+            grip: self.judgement.grip(),
+        }
+    }
+}
 
 /// Judges everybody in the way of `request`: first the holders, and where none of them is, the earlier requests.
 pub(crate) fn assess(rows: &mut dyn Rows, request: &Request<'_>, evidence: &Evidence) -> Result<Assessment> {
@@ -142,23 +156,23 @@ fn judge_shares(
     among: Among,
 ) -> Result<()> {
     for share in request.wants.shares() {
-        let mut claimants = shares::held(rows, request, share)?;
-        if among == Among::HoldersAndPlaces {
-            claimants.extend(shares::wanted(rows, request, share)?);
+        let holders = claims::held(rows, request, share)?;
+        let mut judged = judge_claimants(rows, holders, evidence)?;
+        let mut fit = weigh(share, &judged);
+        let mut earlier = Earlier::than(request);
+        // The queue is read no further than it takes to know that there is too little.
+        while among == Among::HoldersAndPlaces && !earlier.is_over && !is_settled(&fit, &judged) {
+            let places = earlier.next(rows, request, share)?;
+            judged.extend(judge_claimants(rows, places, evidence)?);
+            fit = weigh(share, &judged);
         }
-        let judged = judge_claimants(rows, claimants, evidence)?;
-        let claim = |(blocker, judgement): &Judged| Claim {
-            resource: blocker.lock.resource.clone(),
-            grip: judgement.grip(),
-        };
-        let claims: Vec<Claim> = judged.iter().map(claim).collect();
-        match shares::fit(share, &claims) {
+        match fit {
             Fit::Short { blockers, is_certain } => found.add_claims(judged, &blockers, is_certain),
             Fit::Fits { .. } if among == Among::Holders => {}
             Fit::Fits { locks, taking } => {
                 found.chosen.extend(locks);
                 for at in taking {
-                    if let Judgement::Take(taking) = judged[at].1.clone() {
+                    if let Judgement::Take(taking) = judged[at].judgement.clone() {
                         found.take(taking);
                     }
                 }
@@ -166,6 +180,22 @@ fn judge_shares(
         }
     }
     Ok(())
+}
+
+fn weigh(share: &Share, judged: &[Judged]) -> Fit {
+    let claims: Vec<Claim> = judged.iter().map(Judged::claim).collect();
+    shares::fit(share, &claims)
+}
+
+/// Tells whether further claims would change nothing, or there is enough to ask about first.
+fn is_settled(fit: &Fit, judged: &[Judged]) -> bool {
+    let is_asked = |judged: &&Judged| matches!(judged.judgement, Judgement::Ask(..));
+    match fit {
+        Fit::Fits { .. } => false,
+        Fit::Short { is_certain, .. } => {
+            *is_certain || judged.iter().filter(is_asked).count() >= QUESTIONS_MAX
+        }
+    }
 }
 
 fn judge_claimants(
@@ -184,26 +214,32 @@ fn judge_claimants(
                 }
                 let holder = &holders[&task];
                 for (part, judgement) in holder.judge(&lock, token, &now, evidence) {
-                    let blocker = Blocker {
-                        lock: part,
-                        token,
-                        row: holder.row.clone(),
-                        waiting: false,
-                    };
-                    judged.push((blocker, judgement));
+                    judged.push(Judged {
+                        claimed: Claimed::Part(part.resource.clone()),
+                        blocker: Blocker {
+                            lock: part,
+                            token,
+                            row: holder.row.clone(),
+                            waiting: false,
+                        },
+                        judgement,
+                    });
                 }
             }
-            Claimant::Place(waiter, lock) => {
+            Claimant::Place(waiter, claimed) => {
                 let row = rows
                     .task(&waiter.task)?
                     .ok_or_else(|| missing_task(&waiter.task))?;
-                let blocker = Blocker {
-                    lock,
-                    token: row.token,
-                    row,
-                    waiting: true,
-                };
-                judged.push((blocker, judge_place(&waiter, &now, evidence)));
+                judged.push(Judged {
+                    blocker: Blocker {
+                        lock: claimed.lock(),
+                        token: row.token,
+                        row,
+                        waiting: true,
+                    },
+                    claimed,
+                    judgement: judge_place(&waiter, &now, evidence),
+                });
             }
         }
     }
@@ -240,9 +276,10 @@ fn judge_earlier(
     found: &mut Assessment,
 ) -> Result<()> {
     let now = rows.now().clone();
+    let named = request.wants.named();
     let mut part = Part::first(PLACES_MAX, request.seq);
     loop {
-        let places = rows.conflicting_places(request.wants, part)?;
+        let places = rows.conflicting_places(&named, part)?;
         for seq in &places {
             part.after = *seq;
             let waiter = rows.waiter_at(*seq)?.ok_or_else(|| missing_place(*seq))?;
@@ -252,7 +289,7 @@ fn judge_earlier(
             let row = rows
                 .task(&waiter.task)?
                 .ok_or_else(|| missing_task(&waiter.task))?;
-            let lock = in_the_way(&waiter, request.wants);
+            let lock = in_the_way(&waiter, &named);
             found.add(lock, row.token, &row, true, judge_place(&waiter, &now, evidence));
         }
         if places.len() < PLACES_MAX || found.is_certain || found.questions.len() >= QUESTIONS_MAX {
@@ -263,19 +300,31 @@ fn judge_earlier(
 
 /// The part of a waiting request that others run into.
 fn in_the_way(waiter: &WaiterRow, wants: &LockSet) -> Lock {
-    let conflicting = |lock: &Lock| wants.in_line().any(|want| conflict(&want, lock));
+    let conflicting = |lock: &Lock| wants.iter().any(|want| conflict(&want, lock));
     let lock = waiter.wants.in_line().find(conflicting);
     lock.unwrap_or_else(|| unreachable!("BUG: a place was found by a conflict that it does not have"))
 }
 
-/// Returns the last place before `request` that it has to wait for.
+/// Returns the last place before `request` that it has to wait for. Who is the first to wait for more of a whole than there is
+/// waits for the holders.
 pub(crate) fn predecessor(rows: &mut dyn Rows, request: &Request<'_>) -> Result<Option<WaiterRow>> {
+    if let Some(waiter) = last_before(rows, request, &request.wants.named())? {
+        return Ok(Some(waiter));
+    }
+    for share in request.wants.shares() {
+        if claims::is_behind_another(rows, request, share)? {
+            return last_before(rows, request, request.wants);
+        }
+    }
+    Ok(None)
+}
+
+fn last_before(rows: &mut dyn Rows, request: &Request<'_>, wants: &LockSet) -> Result<Option<WaiterRow>> {
     let part = Part {
-        limit: 1,
         from: End::Last,
         ..Part::first(1, request.seq)
     };
-    match rows.conflicting_places(request.wants, part)?.last() {
+    match rows.conflicting_places(wants, part)?.last() {
         Some(seq) => Ok(rows
             .waiter_at(*seq)?
             .filter(|waiter| waiter.task != *request.task)),

@@ -12,6 +12,7 @@ mod acquire;
 mod backend;
 mod bell;
 mod blocked;
+mod claims;
 mod data;
 mod deadlock;
 mod describe;

@@ -81,6 +81,8 @@ const MUTANTS: &[Mutant] = &[
     mutant("tokens are never synced", "src/store/sqlite/mod.rs", "&& token < durable + TOKENS_UNSYNCED_MAX", "&& token < durable + u64::MAX / 2", ("it", "store")),
     // The queue.
     mutant("earlier requests are overtaken", "src/store/judge.rs", "    if found.is_free() && rows.has_waiters()? {", "    if false && rows.has_waiters()? {", ("it", "store")),
+    mutant("what is set aside for a wait is given out", "src/store/shares.rs", "            Claimed::Wish(Share::AnyOf(any)) => gone.extend(pick(any, &gone)),", "            Claimed::Wish(Share::AnyOf(_)) => {}", ("it", "store")),
+    mutant("nothing is handed on past a wait", "src/store/hand_off.rs", "            if matters && claims::leaves_nothing(rows, request, share)? {", "            if matters {", ("it", "store")),
     mutant("nothing is handed on", "src/store/hand_off.rs", "    if freed.is_empty() || !rows.has_waiters()? {", "    if true || freed.is_empty() || !rows.has_waiters()? {", ("it", "store")),
     mutant("what lies below a directory is not seen", "src/store/sqlite/overlap.rs", "    below: \"SELECT kind, res, mode, token, task FROM lock WHERE ns = ?1 AND res >= ?2 AND res < ?3\"", "    below: \"SELECT kind, res, mode, token, task FROM lock WHERE ns = ?1 AND res > ?2 AND res < ?3 AND 0\"", ("it", "store")),
 ];

@@ -6,6 +6,7 @@ mod in_place;
 mod interrupts;
 mod landing;
 mod validation;
+mod pool;
 
 use crate::support::Sandbox;
 use crate::support::program::{Finished, Program};

@@ -161,13 +161,176 @@ fn nobody_overtakes_in_a_quota_however_little_is_wanted() {
         bench.begin("holder", &["quota:memory=9"]).unwrap();
         bench.stand("large", &["quota:memory=16"]).unwrap_err();
         let refused = bench.begin("small", &["quota:memory=1"]).unwrap_err();
-        assert_eq!(blockers(refused), ["large quota:memory waits"]);
+        assert_eq!(
+            blockers(refused),
+            ["holder quota:memory=9", "large quota:memory waits"]
+        );
         // Another whole is another queue.
         bench.begin("elsewhere", &["any:db", "any:ports"]).unwrap();
         bench.more("holder", &["quota:memory=5"]).unwrap();
         assert!(!bench.held().iter().any(|line| line.starts_with("large")));
         bench.release("holder");
         assert!(bench.held().contains(&"large read quota:memory=16".to_owned()));
+    });
+}
+
+#[test]
+fn who_waits_for_a_file_keeps_nobody_from_a_member_that_it_does_not_need() {
+    everywhere(|bench| {
+        bench.begin("holder", &["w:a"]).unwrap();
+        bench.stand("first", &["w:a", "any:db"]).unwrap_err();
+        let second = bench.begin("second", &["w:b", "any:db"]).unwrap();
+        assert!(
+            second.granted.contains(&lock("w:pool:db/2")),
+            "the first has the most welcome"
+        );
+        bench.begin("third", &["w:c", "any:db"]).unwrap();
+        let refused = bench.stand("fourth", &["w:d", "any:db"]).unwrap_err();
+        let AcquireError::TimedOut { conflicts } = refused else {
+            panic!("{refused}")
+        };
+        assert!(
+            conflicts
+                .iter()
+                .any(|conflict| conflict.waiting && conflict.holder.task == task("first"))
+        );
+        let waits_for = |bench: &mut Bench| -> Vec<String> {
+            let waiters = bench.store.waiters().unwrap();
+            let line = |waiter: &mirror::store::Waiter| {
+                let by: Vec<&str> = waiter
+                    .blocked_by
+                    .iter()
+                    .map(mirror::model::TaskId::as_str)
+                    .collect();
+                format!("{}: {}", waiter.task, by.join(" "))
+            };
+            waiters.iter().map(line).collect()
+        };
+        assert_eq!(waits_for(bench), ["first: holder", "fourth: first second third"]);
+        bench.release("third");
+        assert!(bench.held().contains(&"fourth write pool:db/3".to_owned()));
+        bench.release("holder");
+        assert!(bench.held().contains(&"first write pool:db/1".to_owned()));
+        assert!(bench.store.waiters().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn what_becomes_free_goes_past_those_who_wait_for_something_else() {
+    everywhere(|bench| {
+        bench.begin("holder", &["w:a"]).unwrap();
+        bench.begin("all", &["any:db*3"]).unwrap();
+        bench.stand("first", &["w:a", "any:db"]).unwrap_err();
+        bench.stand("second", &["w:b", "any:db"]).unwrap_err();
+        bench.stand("third", &["w:c", "any:db"]).unwrap_err();
+        let give_back = |bench: &mut Bench, which: &str| {
+            let some = Release::Some(vec![lock(which).resource]);
+            bench.store.release(&task("all"), &some).unwrap();
+        };
+        // One is set aside for the first.
+        give_back(bench, "w:pool:db/3");
+        assert_eq!(bench.held().len(), 3, "{:?}", bench.held());
+        // The first would rather have this one, so the other is the second's.
+        give_back(bench, "w:pool:db/1");
+        assert!(
+            bench.held().contains(&"second write pool:db/3".to_owned()),
+            "{:?}",
+            bench.held()
+        );
+        give_back(bench, "w:pool:db/2");
+        assert!(
+            bench.held().contains(&"third write pool:db/2".to_owned()),
+            "{:?}",
+            bench.held()
+        );
+        bench.release("second");
+        bench.release("holder");
+        assert!(
+            bench.held().contains(&"first write pool:db/1".to_owned()),
+            "{:?}",
+            bench.held()
+        );
+    });
+}
+
+#[test]
+fn a_stream_of_later_ones_never_keeps_the_first_from_its_member() {
+    everywhere(|bench| {
+        bench.begin("holder", &["w:a"]).unwrap();
+        bench.begin("early-1", &["any:db"]).unwrap();
+        bench.begin("early-2", &["any:db*2"]).unwrap();
+        bench.stand("first", &["w:a", "any:db*2"]).unwrap_err();
+        bench.release("early-1");
+        bench.release("early-2");
+        // Two are the first's from now on, whoever comes and goes with the third.
+        for round in 0..20 {
+            let (one, other) = (format!("one-{round}"), format!("other-{round}"));
+            bench.begin(&one, &["any:db"]).unwrap();
+            assert!(bench.begin("greedy", &["any:db"]).is_err());
+            bench.stand(&other, &["any:db"]).unwrap_err();
+            bench.release(&one);
+            assert!(
+                bench.held().contains(&format!("{other} write pool:db/3")),
+                "{round}"
+            );
+            bench.release(&other);
+        }
+        bench.begin("last", &["any:db"]).unwrap();
+        bench.release("holder");
+        assert_eq!(
+            bench.held(),
+            [
+                "first write file:a",
+                "first write pool:db/1",
+                "first write pool:db/2",
+                "last write pool:db/3"
+            ]
+        );
+    });
+}
+
+#[test]
+fn amounts_are_kept_for_those_who_wait_and_the_rest_is_given_out() {
+    everywhere(|bench| {
+        bench.begin("holder", &["w:a", "quota:memory=5"]).unwrap();
+        bench.begin("grower", &["quota:memory=2"]).unwrap();
+        stand_for_more(bench, "grower", &locks(&["w:a", "quota:memory=6"])).unwrap_err();
+        // Five and two are held, and four more are spoken for.
+        assert!(bench.begin("much", &["quota:memory=6"]).is_err());
+        bench.begin("fits", &["quota:memory=5"]).unwrap();
+        bench.stand("waits", &["quota:memory=5"]).unwrap_err();
+        bench.stand("little", &["quota:memory=1"]).unwrap_err();
+        assert_eq!(bench.held().len(), 4, "{:?}", bench.held());
+        bench.release("fits");
+        assert!(bench.held().contains(&"waits read quota:memory=5".to_owned()));
+        bench.release("holder");
+        assert!(bench.held().contains(&"grower read quota:memory=6".to_owned()));
+        assert!(bench.held().contains(&"little read quota:memory=1".to_owned()));
+    });
+}
+
+#[test]
+fn who_has_one_set_aside_and_waits_for_one_who_wants_it_is_in_a_circle() {
+    everywhere(|bench| {
+        bench.begin("one", &["any:db", "w:a"]).unwrap();
+        bench.begin("two", &["any:db*2"]).unwrap();
+        // One wants a second member, and what two has is all there is.
+        stand_for_more(bench, "one", &locks(&["any:db*2"])).unwrap_err();
+        let refused = stand_for_more(bench, "two", &locks(&["w:a"])).unwrap_err();
+        assert!(matches!(refused, AcquireError::Deadlock { .. }), "{refused}");
+        // With one that is set aside for it, one waits for nobody but the holder of its file.
+        bench.release("one");
+        bench.release("two");
+        bench.begin("holder", &["w:a"]).unwrap();
+        bench.stand("first", &["w:a", "any:db"]).unwrap_err();
+        bench.begin("second", &["w:b", "any:db*2"]).unwrap();
+        bench.stand("third", &["any:db", "w:c"]).unwrap_err();
+        assert!(
+            stand_for_more(bench, "holder", &locks(&["w:b"]))
+                .is_err_and(|refused| { matches!(refused, AcquireError::TimedOut { .. }) })
+        );
+        let refused = stand_for_more(bench, "second", &locks(&["w:a"])).unwrap_err();
+        assert!(matches!(refused, AcquireError::Deadlock { .. }), "{refused}");
     });
 }
 

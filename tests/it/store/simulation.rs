@@ -1,5 +1,7 @@
 //! Thousands of made-up days: the real lock logic on a made-up clock, with workers that ask, wait, forget, die and are
-//! robbed, chosen by a seed. The oracle reads the history of each.
+//! robbed, chosen by a seed. The oracle reads the history of each: nobody is given what another has, tokens grow, and
+//! nobody is overtaken. What overtaking means where something is shared out is said in `support/oracle.rs`: nobody has
+//! what is set aside for an earlier one, and so much is set aside as it wants.
 //!
 //! Not simulated are real processes, lost wake-ups and the disk; the fault campaign has those.
 

@@ -1,10 +1,21 @@
 //! Reads a history and tells whether anybody was wronged: two conflicting grants at once, a token that did not grow, a
 //! request that a later one overtook.
+//!
+//! A grant overtakes an earlier request that still waits for its turn if the two conflict by name, or if it takes something
+//! of a whole that the earlier one waits for a share of and that is set aside for it. In order of arrival, each earlier
+//! request has set aside of the members that would do for it: as many as it does not have yet, or all where there are fewer,
+//! out of those that nobody holds and nothing is set aside of for those before it. A member that an earlier request names is
+//! set aside for it, too. Of a quota what is held, what all earlier requests want more than they hold, and what is granted
+//! come to no more than the total.
+//!
+//! So who waits for a file keeps nobody from a member that it does not need itself, and whoever comes later never has what
+//! it will need when the file is free.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mirror::model::{
-    Depth, Event, EventKind, Lock, LockSet, Mode, RepoPath, Resource, ServiceName, TaskId, Token, conflict,
+    AnyOf, Depth, Event, EventKind, Lock, LockSet, Mode, Pool, RepoPath, Resource, ServiceName, Share,
+    TaskId, Token, conflict,
 };
 
 /// What the history has come to so far.
@@ -78,15 +89,27 @@ impl Oracle {
             if own.into_iter().any(covers) {
                 continue;
             }
-            // Whoever stands in the queue has only those before in the way; whoever does not, all of them.
-            let own = self.waiting.iter().rposition(|(waiter, _)| waiter == task);
-            let earlier = self.waiting[..own.unwrap_or(self.waiting.len())]
-                .iter()
-                .find(|(_, wants)| waits(lock, wants));
-            if let Some((earlier, wants)) = earlier {
+            let mut earlier = self.earlier(task);
+            if let Some((earlier, wants)) = earlier.find(|(_, wants)| waits(lock, wants)) {
                 return Err(format!(
                     "{task} got {lock:?} before {earlier}, who waited for {wants:?}"
                 ));
+            }
+            // Parts of a quota may be equal, and add up instead.
+            let is_part = matches!(lock.resource, Resource::Quota { .. });
+            let pool = lock.resource.pool().filter(|_| !is_part);
+            let kept = pool.map(|pool| self.set_aside(task, &pool));
+            if kept.is_some_and(|kept| kept.contains(&lock.resource)) {
+                return Err(format!(
+                    "{task} got {lock:?}, which was set aside: {:?}",
+                    self.waiting
+                ));
+            }
+            if let Resource::Quota { quota, amount } = &lock.resource
+                && let Some(total) = self.totals.get(quota.as_str())
+                && self.spoken_for(task, quota.as_str()) + amount.get() > *total
+            {
+                return Err(format!("{task} got {lock:?} too much: {:?}", self.waiting));
             }
         }
         if token <= self.newest {
@@ -97,6 +120,69 @@ impl Oracle {
         held.retain(|old, _| !locks.iter().any(|lock| lock.resource.replaces(old)));
         held.extend(locks.iter().map(|lock| (lock.resource.clone(), lock.mode)));
         self.add_up()
+    }
+
+    /// The requests of others that came before that of `task`: whoever stands in the queue has only those before in the way;
+    /// whoever does not, all of them.
+    fn earlier(&self, task: &TaskId) -> impl Iterator<Item = &(TaskId, LockSet)> {
+        let own = self.waiting.iter().rposition(|(waiter, _)| waiter == task);
+        let earlier = &self.waiting[..own.unwrap_or(self.waiting.len())];
+        earlier.iter().filter(move |(waiter, _)| waiter != task)
+    }
+
+    /// The members of a whole that are held by others than `task`, or set aside for those who came before it.
+    fn set_aside(&self, task: &TaskId, pool: &Pool) -> BTreeSet<Resource> {
+        let others = self.held.iter().filter(|(other, _)| *other != task);
+        let held = others.flat_map(|(_, held)| held.keys());
+        let mut gone: BTreeSet<Resource> = held.cloned().collect();
+        for (waiter, wants) in self.earlier(task) {
+            let named: Vec<Resource> = wants.iter().map(|want| want.resource).collect();
+            gone.extend(named.iter().cloned());
+            let any = wants.shares().find_map(|share| match share {
+                Share::AnyOf(any) if share.pool() == *pool => Some(any),
+                _ => None,
+            });
+            let Some(any) = any else { continue };
+            let has = |resource: &Resource| {
+                named.contains(resource)
+                    || self
+                        .held
+                        .get(waiter)
+                        .is_some_and(|held| held.contains_key(resource))
+            };
+            let own = any.resources().filter(has).count();
+            let missing = (any.count as usize).saturating_sub(own);
+            let free: Vec<Resource> = free(any, &gone).take(missing).collect();
+            gone.extend(free);
+        }
+        gone
+    }
+
+    /// How much of a quota others hold or, having come before `task`, want.
+    fn spoken_for(&self, task: &TaskId, quota: &str) -> u64 {
+        let part = |resource: &Resource| match resource {
+            Resource::Quota { quota: of, amount } if of.as_str() == quota => amount.get(),
+            _ => 0,
+        };
+        let held = |of: &TaskId| -> u64 {
+            self.held
+                .get(of)
+                .into_iter()
+                .flat_map(BTreeMap::keys)
+                .map(part)
+                .sum()
+        };
+        let wanted = |(waiter, wants): &(TaskId, LockSet)| -> u64 {
+            let amounts = wants.shares().map(|share| match share {
+                Share::Amount {
+                    quota: of, amount, ..
+                } if of.as_str() == quota => amount.get(),
+                _ => 0,
+            });
+            amounts.map(|amount| amount.saturating_sub(held(waiter))).sum()
+        };
+        let others = self.held.keys().filter(|other| *other != task);
+        others.map(held).sum::<u64>() + self.earlier(task).map(wanted).sum::<u64>()
     }
 
     /// Nobody was given what was not there.
@@ -115,10 +201,14 @@ impl Oracle {
     }
 }
 
-/// Tells whether `lock` is what an earlier request still waits for, or a share of the same whole.
+/// Tells whether `lock` is what an earlier request waits for by name.
 fn waits(lock: &Lock, wants: &LockSet) -> bool {
     wants.iter().any(|want| conflict(&want, lock))
-        || wants.shares().any(|share| share.may_use(&lock.resource))
+}
+
+/// What would do as a share and is neither held nor set aside.
+fn free<'a>(any: &'a AnyOf, gone: &'a BTreeSet<Resource>) -> impl Iterator<Item = Resource> + 'a {
+    any.resources().filter(|resource| !gone.contains(resource))
 }
 
 /// Reads the request that an event is about.
