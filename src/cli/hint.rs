@@ -73,7 +73,9 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
         }
         Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
-        Error::Impossible(_) | Error::NotOffered { .. } | Error::Unusable { .. } => of_share(error),
+        Error::Impossible(_) | Error::NotOffered { .. } | Error::Unusable { .. } | Error::NoPlaceForCopies { .. } => {
+            of_share(error)
+        }
         Error::Rejected { .. } | Error::ValidationFailed { .. } => "Mend what it found, and commit or run it again".to_owned(),
         Error::Undo(error) => of_undo(error),
         Error::Hook(error) => return error.hint().into_iter().collect(),
@@ -86,7 +88,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
     vec![one]
 }
 
-/// Returns what to type after a wish for a share that cannot come true.
+/// Returns what to type after a wish for a share, or for a working copy, that cannot come true.
 fn of_share(error: &Error) -> String {
     match error {
         Error::Impossible(Impossible::Nothing { quota }) => {
@@ -97,6 +99,9 @@ fn of_share(error: &Error) -> String {
         }
         Error::Unusable { .. } => {
             "End the program that uses it (`ss -ltnp` shows them), or choose another resource_manager.strategies.services.port_range in .mirror/config.yaml".to_owned()
+        }
+        Error::NoPlaceForCopies { .. } => {
+            "Name a directory beside the repository as run.worktrees.dir in .mirror/config.yaml, as in `../copies`, or leave it out; `mirror config show` tells who says it".to_owned()
         }
         Error::NotOffered { .. } => {
             "Add it under `pools` in .mirror/config.yaml, as in `db: [db-1, db-2]` or `memory: {total: 16GiB}`; `mirror status` shows what there is".to_owned()

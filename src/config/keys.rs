@@ -6,7 +6,8 @@
 use serde_json::{Value, json};
 
 use crate::config::kind::{
-    Copies, Days, Flag, Kind, Mebibytes, Names, OneOf, Patterns, Seconds, StoreUrl, Text, Times, Whole,
+    Copies, Days, Directory, Flag, Kind, Mebibytes, Names, OneOf, Patterns, Seconds, StoreUrl, Text, Times,
+    Whole,
 };
 use crate::config::pools::{Pools, Ports};
 use crate::config::resolved::Resolved;
@@ -94,6 +95,9 @@ keys! {
     worktrees_min: Whole<0, Copies> = "run.worktrees.min", 0;
     /// Working copies that runs may use at once.
     worktrees_max: Whole<1, Copies> = "run.worktrees.max", 8;
+    /// The directory of the working copies, absolute or from the root of the main working tree: inside `.mirror`, or outside of
+    /// every working tree of the repository.
+    worktrees_dir: Directory = "run.worktrees.dir", ".mirror/worktrees";
     /// Patterns of what a working copy gets as links to the original.
     run_link: Names = "run.link", [];
     /// Patterns of what a working copy gets as copies of its own.

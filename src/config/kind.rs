@@ -1,6 +1,7 @@
 //! The kinds of values that a key can have: how one is read, and how a schema describes it.
 
 use std::marker::PhantomData;
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -86,6 +87,10 @@ pub struct Flag;
 #[derive(Debug)]
 pub struct Text;
 
+/// A directory.
+#[derive(Debug)]
+pub struct Directory;
+
 /// The address of a store.
 #[derive(Debug)]
 pub struct StoreUrl;
@@ -153,6 +158,27 @@ impl Kind for Text {
 
     fn schema() -> Value {
         json!({"type": "string"})
+    }
+}
+
+impl Kind for Directory {
+    type Read = PathBuf;
+
+    fn read(value: &Value) -> Result<PathBuf, String> {
+        let named = value
+            .as_str()
+            .filter(|text| !text.is_empty() && !text.contains('\0'));
+        let named = named.ok_or_else(|| format!("expected a directory, and not {}", quoted(value)))?;
+        if named.starts_with('~') {
+            return Err(format!(
+                "{named:?} is not expanded: write the whole path, or ./{named}"
+            ));
+        }
+        Ok(PathBuf::from(named))
+    }
+
+    fn schema() -> Value {
+        json!({"type": "string", "minLength": 1})
     }
 }
 

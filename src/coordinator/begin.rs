@@ -157,7 +157,7 @@ impl Coordinator {
         };
         let asked = match start {
             Start::Ground => wants,
-            Start::Copy { .. } => self.with_worktree(&wants),
+            Start::Copy { .. } => self.with_worktree(&wants)?,
         };
         let grant = self.acquire(&Asker::New(task), &asked, request.wait, observer)?;
         // Its locks may come from a run that was killed a moment ago, and has not been cleared up after.

@@ -17,7 +17,8 @@ const STALE_NS: i128 = 60_000_000_000;
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Which invariant, in a word: `registry`, `locks`, `transactions`, `staged`, `git-locks`, `directory`, `branches`.
+    /// Which invariant, in a word: `registry`, `locks`, `transactions`, `staged`, `git-locks`, `directory`, `branches`,
+    /// `worktrees`.
     pub check: &'static str,
     /// What is wrong.
     pub message: String,
@@ -76,6 +77,7 @@ impl Coordinator {
         self.check_transactions(&mut findings)?;
         self.check_git(repair, &mut findings)?;
         self.check_directory(repair, &mut findings)?;
+        self.check_worktrees(repair, &mut findings)?;
         Ok(findings)
     }
 
@@ -224,6 +226,33 @@ impl Coordinator {
                 shown(self.layout.quarantines())
             );
             findings.push(Finding::wrong("directory", message, hint));
+        }
+        Ok(())
+    }
+
+    /// Working copies that lie where no run will look for them.
+    fn check_worktrees(&mut self, repair: bool, findings: &mut Vec<Finding>) -> Result<(), Error> {
+        if let Err(error) = self.pool_directory() {
+            let hint = "mend run.worktrees.dir; `mirror config show` tells who says it";
+            findings.push(Finding::wrong("worktrees", error.to_string(), hint));
+        }
+        for worktree in self.worktrees_elsewhere()? {
+            let message = format!(
+                "The working copy {} lies in {}, and not where run.worktrees.dir says",
+                worktree.number,
+                shown(&worktree.path)
+            );
+            let is_gone = repair && self.dispose_worktree(&worktree)?;
+            findings.push(if is_gone {
+                Finding::repaired("worktrees", message)
+            } else {
+                Finding::wrong("worktrees", message, "mirror cleanup --force")
+            });
+        }
+        for tree in self.forgotten_trees()? {
+            let message = format!("Nothing is known of the working copy in {}", shown(&tree));
+            let hint = format!("git worktree remove --force {}", shown(&tree));
+            findings.push(Finding::wrong("worktrees", message, hint));
         }
         Ok(())
     }

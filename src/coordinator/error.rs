@@ -57,6 +57,14 @@ pub enum Error {
         /// How long the request waited before its time ran out; `None` when it did not wait.
         waited: Option<Duration>,
     },
+    /// Working copies cannot lie where the settings want them.
+    #[error("Working copies cannot lie in {}: {why}", shown(path))]
+    NoPlaceForCopies {
+        /// What `run.worktrees.dir` names.
+        path: PathBuf,
+        /// What they would be in the way of.
+        why: String,
+    },
     /// A git hook refuses: others hold what git is about to record.
     #[error("git {verb} changes what others hold")]
     HookRefused {

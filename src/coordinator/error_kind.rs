@@ -24,6 +24,7 @@ impl Error {
             | Self::Resource(_)
             | Self::Impossible(_)
             | Self::NotOffered { .. }
+            | Self::NoPlaceForCopies { .. }
             | Self::Input { .. } => Kind::Usage,
             Self::Held { .. } | Self::HookRefused { .. } | Self::Unusable { .. } => Kind::Held,
             Self::Deadlock { .. } => Kind::Deadlock,

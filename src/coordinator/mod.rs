@@ -64,6 +64,7 @@ mod unstage;
 mod upkeep;
 mod validate;
 mod who;
+mod worktree_place;
 mod worktrees;
 
 pub use begin::{BeginRequest, Begun, BranchChoice};

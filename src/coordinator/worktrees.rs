@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::coordinator::ground::Ground;
 use crate::coordinator::origin::Origin;
+use crate::coordinator::worktree_place::Place;
 use crate::coordinator::{Coordinator, Error, Observer, furnish, stage_tree};
 use crate::disk::contained::{self, FileKind};
 use crate::disk::lock::FileLock;
@@ -23,9 +24,6 @@ use crate::store::{NewEvent, Transaction};
 
 /// The variable by which the processes of a run are known.
 pub(super) const TRANSACTION_VARIABLE: &str = "MIRROR_TRANSACTION";
-
-/// The largest record that is read, in bytes.
-const RECORD_BYTES_MAX: u64 = 4096;
 
 /// How a working copy of the pool stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,13 +54,6 @@ pub struct Worktree {
     pub path: PathBuf,
 }
 
-/// What is written down about a working copy.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Record {
-    state: WorktreeState,
-    transaction: Option<TransactionId>,
-}
-
 /// A working copy that is a run's own.
 #[must_use = "a leased working copy is given back"]
 #[derive(Debug)]
@@ -75,45 +66,6 @@ pub(super) struct Leased {
     _lock: FileLock,
 }
 
-/// Where one working copy lies.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    number: u32,
-    directory: PathBuf,
-}
-
-impl Place {
-    /// Returns the working copy itself. Some programs name what they make after the directory that they run in, so no two have
-    /// the same name.
-    pub(super) fn tree(&self) -> PathBuf {
-        self.directory.join(format!("mirror-{}", self.number))
-    }
-
-    fn lock(&self) -> PathBuf {
-        self.directory.join("lock")
-    }
-
-    fn record(&self) -> PathBuf {
-        self.directory.join("state")
-    }
-
-    /// Reads what is written down; nothing when it cannot be understood, since then it is made anew.
-    fn read(&self) -> Result<Option<Record>, Error> {
-        let bytes = disk::read_bounded(&self.record(), RECORD_BYTES_MAX)?;
-        Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
-    }
-
-    fn write(&self, state: WorktreeState, transaction: Option<TransactionId>) -> Result<(), Error> {
-        let record = serde_json::to_vec(&Record { state, transaction })
-            .unwrap_or_else(|error| unreachable!("BUG: a word and a uuid are always JSON: {error}"));
-        // Not durable: after a power loss nobody lives, and whatever it says is looked at again.
-        let draft = self.directory.join("state.new");
-        disk::remove_file_if_there(&draft)?;
-        disk::write_new_file(&draft, &record, 0o600)?;
-        Ok(disk::rename(&draft, &self.record())?)
-    }
-}
-
 impl Coordinator {
     /// Lists the working copies of the pool.
     pub fn worktrees(&self) -> Result<Vec<Worktree>, Error> {
@@ -122,7 +74,7 @@ impl Coordinator {
             let Some(number) = name.to_str().and_then(|name| name.parse().ok()) else {
                 continue;
             };
-            let place = self.place(number);
+            let place = self.place(number)?;
             let Some(record) = place.read()? else { continue };
             found.push(Worktree {
                 number,
@@ -136,34 +88,28 @@ impl Coordinator {
     }
 
     /// Adds any working copy of the pool to what a run asks for.
-    pub(super) fn with_worktree(&self, locks: &LockSet) -> LockSet {
+    pub(super) fn with_worktree(&self, locks: &LockSet) -> Result<LockSet, Error> {
+        // Refused before anything is locked: a place where there can be none.
+        self.pool_directory()?;
         let mut asked = locks.clone();
         let numbers = (1..=self.config.worktrees_max).collect();
         asked.share(Share::any(Candidates::Worktrees(numbers)));
-        asked
-    }
-
-    fn place(&self, number: u32) -> Place {
-        Place {
-            number,
-            directory: self.layout.worktrees().join(number.to_string()),
-        }
+        Ok(asked)
     }
 
     /// Makes the working copy `number` exactly what `transaction` begins from, and hands it over.
     pub(super) fn lease_worktree(&mut self, number: u32, transaction: &Transaction) -> Result<Leased, Error> {
-        let place = self.place(number);
-        disk::create_private_dir(&self.layout.worktrees())?;
-        disk::create_private_dir(&place.directory)?;
-        let lock = FileLock::acquire(&place.lock())?;
+        let lock = self.lock_place(number)?;
+        let place = self.place(number)?;
         let record = place.read()?;
         if let Some(left) = record.as_ref().and_then(|record| record.transaction) {
             // Whoever worked in it is dead, but what they started need not be.
             stop_strays(&left)?;
         }
+        let (place, is_there) = self.settled(place)?;
         place.write(WorktreeState::InUse, Some(transaction.id))?;
         fault::point("worktree.in-use");
-        let is_idle = record.is_some_and(|record| record.state == WorktreeState::Idle);
+        let is_idle = is_there && record.is_some_and(|record| record.state == WorktreeState::Idle);
         let origin = match self.hand_over(&place, transaction, is_idle) {
             Ok(origin) => origin,
             Err(error) => {
@@ -180,6 +126,14 @@ impl Coordinator {
             base: transaction.base,
             _lock: lock,
         })
+    }
+
+    /// Takes the lock of a place, which the process has for as long as it works there.
+    fn lock_place(&self, number: u32) -> Result<FileLock, Error> {
+        let directory = self.layout.worktrees().join(number.to_string());
+        disk::create_private_dir(&self.layout.worktrees())?;
+        disk::create_private_dir(&directory)?;
+        Ok(FileLock::acquire(&self.place(number)?.lock())?)
     }
 
     /// Makes the working copy what the transaction begins from, and notes what it holds.
@@ -205,11 +159,9 @@ impl Coordinator {
 
     /// Leaves nothing of a working copy that could not be made. At best effort: the next run that gets it tries again.
     fn remove_failed(&self, place: &Place) {
-        let removed = match &self.git {
-            Some(git) => git.remove_worktree(&place.tree()).map_err(Error::from),
-            None => disk::remove_dir_all(&place.tree()).map_err(Error::from),
-        };
-        let noted = removed.and_then(|()| place.write(WorktreeState::Failed, None));
+        let noted = self
+            .remove_tree(place)
+            .and_then(|()| place.write(WorktreeState::Failed, None));
         if let Err(error) = noted {
             tracing::warn!(%error, number = place.number, "the working copy is left to the next run");
         }
@@ -243,11 +195,12 @@ impl Coordinator {
 
     fn clear(&self, place: &Place, base: Option<ObjectId>) -> Result<WorktreeState, Error> {
         let tree = place.tree();
-        if let (Some(git), Some(base)) = (&self.git, base) {
+        let is_there = contained::stat(&tree)?.is_some();
+        if let (Some(git), Some(base), true) = (&self.git, base, is_there) {
             prepared(git, &tree, base, false)?;
             return Ok(WorktreeState::Idle);
         }
-        disk::remove_dir_all(&tree)?;
+        self.remove_tree(place)?;
         Ok(WorktreeState::Disposed)
     }
 
@@ -293,7 +246,7 @@ impl Coordinator {
             if worktree.transaction != Some(transaction.id) {
                 continue;
             }
-            let place = self.place(worktree.number);
+            let place = self.place(worktree.number)?;
             let Some(_lock) = FileLock::try_acquire(&place.lock())? else {
                 continue;
             };
@@ -307,34 +260,59 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Removes the working copies that nobody uses, beyond the first `keep`. Answers their numbers.
+    /// Removes the working copies that nobody uses: those beyond the first `keep`, and those that lie elsewhere than the
+    /// settings say by now. Answers their numbers.
     pub(super) fn dispose_worktrees(&mut self, keep: u32, dry_run: bool) -> Result<Vec<u32>, Error> {
         let mut disposed = Vec::new();
+        let elsewhere: Vec<u32> = self
+            .worktrees_elsewhere()?
+            .iter()
+            .map(|known| known.number)
+            .collect();
         for worktree in self.worktrees()? {
-            let place = self.place(worktree.number);
-            if worktree.number <= keep || worktree.state == WorktreeState::Disposed {
+            let is_kept = worktree.number <= keep && !elsewhere.contains(&worktree.number);
+            if is_kept || worktree.state == WorktreeState::Disposed {
                 continue;
             }
-            let Some(_lock) = FileLock::try_acquire(&place.lock())? else {
-                continue;
+            let is_gone = if dry_run {
+                FileLock::try_acquire(&self.place(worktree.number)?.lock())?.is_some()
+            } else {
+                self.dispose_worktree(&worktree)?
             };
-            if !dry_run {
-                if let Some(left) = worktree.transaction {
-                    stop_strays(&left)?;
-                }
-                match &self.git {
-                    Some(git) => git.remove_worktree(&place.tree())?,
-                    None => disk::remove_dir_all(&place.tree())?,
-                }
-                place.write(WorktreeState::Disposed, None)?;
-                self.store.record(&NewEvent {
-                    resource: Some(format!("worktree:{}", worktree.number)),
-                    ..NewEvent::of(EventKind::WorktreeDisposed)
-                })?;
+            if is_gone {
+                disposed.push(worktree.number);
             }
-            disposed.push(worktree.number);
         }
         Ok(disposed)
+    }
+
+    /// Lists the working copies that lie elsewhere than the settings say.
+    pub(super) fn worktrees_elsewhere(&self) -> Result<Vec<Worktree>, Error> {
+        let mut known = self.worktrees()?;
+        known.retain(|known| {
+            let wanted = self.wanted_tree(known.number);
+            known.state != WorktreeState::Disposed && wanted.is_ok_and(|wanted| wanted != known.path)
+        });
+        Ok(known)
+    }
+
+    /// Removes a working copy unless somebody uses it. Answers whether it is gone.
+    pub(super) fn dispose_worktree(&mut self, worktree: &Worktree) -> Result<bool, Error> {
+        let place = self.place(worktree.number)?;
+        let Some(_lock) = FileLock::try_acquire(&place.lock())? else {
+            return Ok(false);
+        };
+        if let Some(left) = worktree.transaction {
+            stop_strays(&left)?;
+        }
+        self.remove_tree(&place)?;
+        place.write(WorktreeState::Disposed, None)?;
+        self.remove_left_directory(&place)?;
+        self.store.record(&NewEvent {
+            resource: Some(format!("worktree:{}", worktree.number)),
+            ..NewEvent::of(EventKind::WorktreeDisposed)
+        })?;
+        Ok(true)
     }
 
     fn tell(&mut self, kind: EventKind, transaction: &Transaction, number: u32) -> Result<(), Error> {

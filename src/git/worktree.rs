@@ -3,8 +3,9 @@
 //! They are told from the user's own by their place alone. Removing one touches nothing that belongs to another:
 //! `git worktree prune` is never run, since it would also forget working trees of the user's on disks that are not there.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::disk::{self, staged, walk};
 use crate::git::{Git, GitError, Head, Result, cached_tree};
@@ -58,16 +59,39 @@ impl Git {
     /// Removes the working tree at `path`, whole or half made, and what git remembers of it.
     pub fn remove_worktree(&self, path: &Path) -> Result<()> {
         disk::remove_dir_all(path)?;
-        let known = self.common_dir().join("worktrees");
+        self.forget_worktree(path)
+    }
+
+    /// Removes what git remembers of a working tree at `path`.
+    pub fn forget_worktree(&self, path: &Path) -> Result<()> {
         let link = path.join(".git");
-        for name in disk::list(&known)? {
-            let entry = known.join(name);
-            let named = disk::read_if_there(&entry.join("gitdir"))?.unwrap_or_default();
-            if named.trim_ascii_end() == link.as_os_str().as_bytes() {
+        for (entry, named) in self.remembered()? {
+            if named == link {
                 disk::remove_dir_all(&entry)?;
             }
         }
         Ok(())
+    }
+
+    /// Returns the roots of all linked working trees that git remembers, whether they are there or not.
+    pub fn linked_roots(&self) -> Result<Vec<PathBuf>> {
+        let remembered = self.remembered()?.into_iter();
+        Ok(remembered
+            .filter_map(|(_, named)| named.parent().map(Path::to_owned))
+            .collect())
+    }
+
+    /// Lists what git remembers of linked working trees, each with the path of its `.git`.
+    fn remembered(&self) -> Result<Vec<(PathBuf, PathBuf)>> {
+        let known = self.common_dir().join("worktrees");
+        let mut remembered = Vec::new();
+        for name in disk::list(&known)? {
+            let entry = known.join(name);
+            let named = disk::read_if_there(&entry.join("gitdir"))?.unwrap_or_default();
+            let named = PathBuf::from(OsStr::from_bytes(named.trim_ascii_end()));
+            remembered.push((entry, named));
+        }
+        Ok(remembered)
     }
 
     /// Makes this linked working tree exactly `commit`, without a branch: nothing changed, nothing staged, nothing untracked,

@@ -294,6 +294,28 @@ impl Layout {
         self.directory.join("worktrees")
     }
 
+    /// Tells whether mirror keeps something of its own at `inside`, a path in `.mirror`, beside working copies.
+    pub fn is_taken(&self, inside: &Path) -> bool {
+        let own = [
+            self.skeleton(),
+            self.transactions(),
+            self.wake(),
+            self.quarantines(),
+            self.runs(),
+            self.salvages(),
+            self.kept(),
+        ];
+        let files = [
+            self.config(),
+            self.registry(),
+            self.boot(),
+            self.cleaned(),
+            self.format_file(),
+        ];
+        let at = self.directory.join(inside);
+        own.iter().chain(&files).any(|own| at.starts_with(own))
+    }
+
     /// Returns the directory with one file per run that goes on, locked by whoever runs it.
     pub fn runs(&self) -> PathBuf {
         self.directory.join("runs")

@@ -6,6 +6,7 @@ mod in_place;
 mod interrupts;
 mod landing;
 mod validation;
+mod place;
 mod pool;
 
 use crate::support::Sandbox;
