@@ -16,6 +16,7 @@ const PATHS_MAX: usize = 3;
 pub(crate) fn hints(error: &Error) -> Vec<String> {
     let one = match error {
         Error::Held { conflicts, waited } => return held(conflicts, waited.is_some()),
+        Error::RunHeld { conflicts, waited, copies } => return run_held(conflicts, waited.is_some(), *copies),
         Error::HookRefused { verb, conflicts } => return refused(verb, conflicts),
         Error::NotInitialised { .. } => "Run `mirror init` in the root of the repository".to_owned(),
         Error::UnknownTask { task } => {
@@ -56,9 +57,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             format!("Finish it, or give it up with `git {operation} --abort`")
         }
         Error::Unmerged { .. } => "Resolve them and `git add` them".to_owned(),
-        Error::TargetMoved { .. } | Error::Undetermined { .. } | Error::Interrupted { .. } => {
-            "Run the same command again".to_owned()
-        }
+        Error::TargetMoved { .. } | Error::Undetermined { .. } | Error::Interrupted { .. } => "Run the same command again".to_owned(),
         Error::TargetElsewhere { path, .. } => {
             format!("Run the command there: `mirror -C {} …`", shown(path))
         }
@@ -73,9 +72,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
         }
         Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
-        Error::Impossible(_) | Error::NotOffered { .. } | Error::Unusable { .. } | Error::NoPlaceForCopies { .. } => {
-            of_share(error)
-        }
+        Error::Impossible(_) | Error::NotOffered { .. } | Error::Unusable { .. } | Error::NoPlaceForCopies { .. } => of_share(error),
         Error::Rejected { .. } | Error::ValidationFailed { .. } => "Mend what it found, and commit or run it again".to_owned(),
         Error::Undo(error) => of_undo(error),
         Error::Hook(error) => return error.hint().into_iter().collect(),
@@ -211,19 +208,38 @@ fn held(conflicts: &[Conflict], waited: bool) -> Vec<String> {
     } else {
         "`mirror begin` and `mirror lock` wait for it with --wait 30s; `mirror status` shows all holders"
     };
+    [wait.to_owned()].into_iter().chain(by_force(conflicts)).collect()
+}
+
+/// Returns what to type after a run that did not get its locks.
+fn run_held(conflicts: &[Conflict], waited: bool, copies: Option<u32>) -> Vec<String> {
+    let wait = if waited {
+        "`mirror run --wait 10m …` waits longer; `mirror status` shows who works"
+    } else {
+        "`mirror run --wait 10m …` waits for it; `mirror status` shows who works"
+    };
     let mut hints = vec![wait.to_owned()];
-    if let Some(conflict) = conflicts.iter().find(|conflict| !conflict.waiting) {
-        let (task, resource) = (&conflict.holder.task, &conflict.resource);
-        // Two may hold parts of the same size.
-        let whose = match resource {
-            Resource::Quota { .. } => format!("-t {task} "),
-            _ => String::new(),
-        };
-        hints.push(format!(
-            "If {task} is gone for good: `mirror unlock --force --reason TEXT {whose}{resource}`"
-        ));
+    match copies {
+        Some(copies) => hints.push(format!(
+            "To have more of them, set run.worktrees.max in .mirror/config.yaml, now {copies}"
+        )),
+        None => hints.extend(by_force(conflicts)),
     }
     hints
+}
+
+/// Returns how to take what is held from somebody who is gone.
+fn by_force(conflicts: &[Conflict]) -> Option<String> {
+    let conflict = conflicts.iter().find(|conflict| !conflict.waiting)?;
+    let (task, resource) = (&conflict.holder.task, &conflict.resource);
+    // Two may hold parts of the same size.
+    let whose = match resource {
+        Resource::Quota { .. } => format!("-t {task} "),
+        _ => String::new(),
+    };
+    Some(format!(
+        "If {task} is gone for good: `mirror unlock --force --reason TEXT {whose}{resource}`"
+    ))
 }
 
 fn refused(verb: &str, conflicts: &[Conflict]) -> Vec<String> {

@@ -14,6 +14,7 @@ mod exit_code;
 mod hint;
 mod observer;
 mod output;
+mod run_line;
 mod signals;
 mod text;
 mod time;

@@ -19,6 +19,8 @@ pub(crate) struct Narrator {
     output: Output,
     bar: Option<ProgressBar>,
     step: String,
+    /// The bar tells of a wait.
+    is_waiting: bool,
 }
 
 impl Narrator {
@@ -28,6 +30,7 @@ impl Narrator {
             output,
             bar: None,
             step: String::new(),
+            is_waiting: false,
         }
     }
 
@@ -41,6 +44,7 @@ impl Narrator {
     }
 
     fn clear(&mut self) {
+        self.is_waiting = false;
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
@@ -53,20 +57,30 @@ impl Observer for Narrator {
             .iter()
             .map(|conflict| format!("  {}", text::holder(conflict)))
             .collect();
-        self.clear();
-        self.output
-            .notice(&format!("Waiting for:\n{}", Vec::from_iter(holders).join("\n")));
-        if self.output.shows_progress() {
-            let bar = self.bar("{spinner} waiting for {elapsed}");
-            bar.enable_steady_tick(TICK);
+        let told = format!("Waiting for:\n{}", Vec::from_iter(holders).join("\n"));
+        if !self.output.shows_progress() {
+            self.output.notice(&told);
+            return;
         }
+        if !self.is_waiting {
+            self.clear();
+        }
+        // Who is in the way by now is shown in the place of who was before, and the clock goes on.
+        let bar = self.bar("{msg}\n{spinner} waiting for {elapsed}");
+        bar.set_message(text::safe(&told));
+        bar.enable_steady_tick(TICK);
+        self.is_waiting = true;
+    }
+
+    fn waited(&mut self) {
+        self.clear();
     }
 
     fn progress(&mut self, step: &str, done: u64, total: u64) {
         if !self.output.shows_progress() {
             return;
         }
-        if self.step != step {
+        if self.step != step || self.is_waiting {
             self.clear();
             step.clone_into(&mut self.step);
         }

@@ -192,10 +192,17 @@ impl Coordinator {
         observer: &mut dyn Observer,
     ) -> Result<Grant, Error> {
         let waited = Stopwatch::start();
-        let mut tell = |conflicts: &[_]| observer.waiting(conflicts);
+        let mut has_waited = false;
+        let mut tell = |conflicts: &[_]| {
+            has_waited = true;
+            observer.waiting(conflicts);
+        };
         let grant = self
             .store
             .acquire_unless(interrupters, who, wants, wait, &mut tell);
+        if has_waited {
+            observer.waited();
+        }
         grant.map_err(|error| match error {
             AcquireError::Held { conflicts } => Error::Held {
                 conflicts,

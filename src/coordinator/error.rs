@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::ConfigError;
 use crate::coordinator::error_text::{
-    cycle_text, held_text, known_text, merge_list, path_list, printed_text,
+    cycle_text, held_text, known_text, merge_list, path_list, printed_text, run_held_text,
 };
 use crate::disk::DiskError;
 use crate::git::hooks::HookError;
@@ -56,6 +56,16 @@ pub enum Error {
         conflicts: Vec<Conflict>,
         /// How long the request waited before its time ran out; `None` when it did not wait.
         waited: Option<Duration>,
+    },
+    /// Others hold what a run asked for.
+    #[error("{}", run_held_text(conflicts, *waited, *copies))]
+    RunHeld {
+        /// What is in the way.
+        conflicts: Vec<Conflict>,
+        /// How long the run waited before its time ran out; `None` when it did not wait.
+        waited: Option<Duration>,
+        /// How many working copies there may be, if only they are in the way.
+        copies: Option<u32>,
     },
     /// Working copies cannot lie where the settings want them.
     #[error("Working copies cannot lie in {}: {why}", shown(path))]

@@ -1,7 +1,7 @@
 //! What kind of failure an error is, and what it is about.
 
 use crate::coordinator::Error;
-use crate::model::{Conflict, Kind, RepoPath};
+use crate::model::{Conflict, Kind, Pool, RepoPath, Resource};
 
 impl Error {
     /// Returns what kind of failure this is.
@@ -26,7 +26,9 @@ impl Error {
             | Self::NotOffered { .. }
             | Self::NoPlaceForCopies { .. }
             | Self::Input { .. } => Kind::Usage,
-            Self::Held { .. } | Self::HookRefused { .. } | Self::Unusable { .. } => Kind::Held,
+            Self::Held { .. } | Self::RunHeld { .. } | Self::HookRefused { .. } | Self::Unusable { .. } => {
+                Kind::Held
+            }
             Self::Deadlock { .. } => Kind::Deadlock,
             Self::Lost { .. } => Kind::Lost,
             Self::Interrupted { .. } => Kind::Interrupted,
@@ -57,10 +59,29 @@ impl Error {
         }
     }
 
+    /// Says of a run what is said of a task that begins. `copies` is how many working copies there may be.
+    pub(super) fn of_beginning(self, copies: u32) -> Self {
+        let Self::Held { conflicts, waited } = self else {
+            return self;
+        };
+        let is_copy = |conflict: &Conflict| {
+            let resource = &conflict.resource;
+            *resource == Resource::Pool(Pool::Worktrees) || resource.pool() == Some(Pool::Worktrees)
+        };
+        let only_copies = !conflicts.is_empty() && conflicts.iter().all(is_copy);
+        Self::RunHeld {
+            conflicts,
+            waited,
+            copies: only_copies.then_some(copies),
+        }
+    }
+
     /// Returns what is in the way, for errors that have it.
     pub fn conflicts(&self) -> &[Conflict] {
         match self {
-            Self::Held { conflicts, .. } | Self::HookRefused { conflicts, .. } => conflicts,
+            Self::Held { conflicts, .. }
+            | Self::RunHeld { conflicts, .. }
+            | Self::HookRefused { conflicts, .. } => conflicts,
             _ => &[],
         }
     }

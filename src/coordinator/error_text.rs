@@ -44,9 +44,32 @@ pub(super) fn held_text(conflicts: &[Conflict], waited: Option<Duration>) -> Str
         };
         format!("{} {act} {}", conflict.resource, conflict.holder.task)
     }));
+    still(names, waited)
+}
+
+/// Says of a run what is in its way: which working copies others have means nothing to anybody.
+pub(super) fn run_held_text(conflicts: &[Conflict], waited: Option<Duration>, copies: Option<u32>) -> String {
+    let Some(copies) = copies else {
+        return held_text(conflicts, waited);
+    };
+    let all = if copies == 1 {
+        "The only working copy is in use".to_owned()
+    } else {
+        format!("All {copies} working copies are in use")
+    };
+    let is_kept = conflicts.iter().any(|conflict| conflict.waiting);
+    let kept = if is_kept {
+        " or set aside for runs that came earlier"
+    } else {
+        ""
+    };
+    still(format!("{all}{kept}"), waited)
+}
+
+fn still(text: String, waited: Option<Duration>) -> String {
     match waited {
-        None => names,
-        Some(waited) => format!("{names}, still after {:.1} s", waited.as_secs_f64()),
+        None => text,
+        Some(waited) => format!("{text}, still after {:.1} s", waited.as_secs_f64()),
     }
 }
 

@@ -87,7 +87,7 @@ pub use rollback::RolledBack;
 pub use run::{Ran, RunError, RunPlace, RunRequest, WorkingCopy};
 pub use show::Shown;
 pub use stage::{StageRequest, StageWhat, Staged};
-pub use status::{ShareHolder, Status, TaskStatus, Utilisation};
+pub use status::{Phase, ShareHolder, Status, TaskStatus, Utilisation};
 pub use undo::{UndoRequest, Undone};
 pub use undo_error::UndoError;
 pub use unstage::Unstaged;

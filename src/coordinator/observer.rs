@@ -9,6 +9,9 @@ pub trait Observer {
         let _ = conflicts;
     }
 
+    /// The wait is over, whatever came of it.
+    fn waited(&mut self) {}
+
     /// `done` of `total` parts of `step` are finished.
     fn progress(&mut self, step: &str, done: u64, total: u64) {
         let _ = (step, done, total);

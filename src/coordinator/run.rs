@@ -152,7 +152,7 @@ impl Coordinator {
                 if self.has_nothing(id, &request.begin.task) {
                     mark.remove();
                 }
-                return Err(error);
+                return Err(error.of_beginning(self.config.worktrees_max));
             }
         };
         fault::point("run.begun");

@@ -3,6 +3,7 @@
 //! The file is there before the task is, and goes when the task has. What is found unlocked belongs to a run that was
 //! killed: whatever it started is ended, what it did is dropped, its locks are free.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -61,6 +62,17 @@ impl Coordinator {
             }
         }
         Ok(dead)
+    }
+
+    /// Returns the tasks of all runs that are marked, whether they have their locks yet or not.
+    pub(super) fn marked_tasks(&self) -> Result<BTreeSet<TaskId>, Error> {
+        let mut tasks = BTreeSet::new();
+        for name in disk::list(&self.layout.runs())? {
+            let name = disk::read_bounded(&self.layout.runs().join(name), MARK_BYTES_MAX)?;
+            let name = name.and_then(|name| String::from_utf8(name).ok());
+            tasks.extend(name.and_then(|name| TaskId::new(name).ok()));
+        }
+        Ok(tasks)
     }
 
     /// Ends the runs that work in the working tree itself and hold what is about to be taken by force: nobody else may write

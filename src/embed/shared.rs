@@ -27,6 +27,10 @@ impl Observer for SharedObserver {
         self.tell(|observer| observer.waiting(conflicts));
     }
 
+    fn waited(&mut self) {
+        self.tell(|observer| observer.waited());
+    }
+
     fn progress(&mut self, step: &str, done: u64, total: u64) {
         self.tell(|observer| observer.progress(step, done, total));
     }

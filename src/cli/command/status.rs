@@ -1,10 +1,13 @@
 //! `mirror status`
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use clap::Args;
-use mirror::coordinator::{Coordinator, Status as State, TaskStatus, Utilisation, Worktree, WorktreeState};
+use mirror::coordinator::{
+    Coordinator, Phase, Status as State, TaskStatus, Utilisation, Worktree, WorktreeState,
+};
 use mirror::model::{Amount, Pool, TaskId, Token, TransactionId};
 use mirror::store::{Standing, Waiter};
 use serde::Serialize;
@@ -14,6 +17,7 @@ use crate::cli::Context;
 use crate::cli::document::{LockDocument, WantDocument};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::output;
+use crate::cli::run_line;
 use crate::cli::text::{self, counted, plain};
 use crate::cli::time;
 
@@ -79,6 +83,9 @@ struct TaskDocument {
     task: TaskId,
     transaction: Option<TransactionId>,
     state: &'static str,
+    run: bool,
+    phase: Option<Phase>,
+    dead: bool,
     token: Token,
     locks: Vec<LockDocument>,
     staged: usize,
@@ -166,6 +173,9 @@ impl From<&TaskStatus> for TaskDocument {
             task: task.id.clone(),
             transaction: status.transaction.as_ref().map(|transaction| transaction.id),
             state: standing(status),
+            run: status.is_run,
+            phase: status.phase,
+            dead: status.is_dead,
             token: task.token,
             locks: LockDocument::all(task),
             staged: status.staged,
@@ -211,8 +221,13 @@ fn describe(state: &State) -> String {
         .tasks
         .iter()
         .filter(|status| status.task.standing != Standing::Waiting);
-    let mut text: String = tasks.map(describe_task).collect();
-    text.extend(state.waiters.iter().map(describe_waiter));
+    let mut text: String = tasks.map(|status| describe_task(state, status)).collect();
+    let tasks = state.tasks.iter().map(|status| (&status.task.id, status));
+    let tasks: BTreeMap<&TaskId, &TaskStatus> = tasks.collect();
+    text.extend(state.waiters.iter().filter_map(|waiter| {
+        let status = tasks.get(&waiter.task);
+        describe_waiter(waiter, status.copied())
+    }));
     text.push_str(&resources);
     if !state.unfinished.is_empty() {
         let commits = counted(state.unfinished.len(), "unfinished transaction");
@@ -243,16 +258,24 @@ fn describe_worktrees(worktrees: &[Worktree]) -> String {
     format!("Working copies: {}.\n", counts.join(", "))
 }
 
-fn describe_task(status: &TaskStatus) -> String {
+fn describe_task(state: &State, status: &TaskStatus) -> String {
     let task = &status.task;
+    let phase = status
+        .phase
+        .map(|phase| format!(", {}", run_line::how_far(state, status, phase)));
+    if let Some(phase) = status.phase.filter(|_| status.is_run) {
+        return run_line::going(state, status, phase);
+    }
+    let dead = if status.is_dead { " (dead)" } else { "" };
     let process = task
         .owner
         .process
-        .map(|process| format!(", process {}", process.pid));
+        .map(|process| format!(", process {}{dead}", process.pid));
     let mut text = format!(
-        "{}  {}, {} staged, token {}, on {}{}, since {}, {}\n",
+        "{}  {}{}, {} staged, token {}, on {}{}, since {}, {}\n",
         task.id,
         standing(status),
+        phase.unwrap_or_default(),
         status.staged,
         task.token,
         task.owner.host,
@@ -266,21 +289,25 @@ fn describe_task(status: &TaskStatus) -> String {
     text + &text::locks(task, "  ")
 }
 
-fn describe_waiter(waiter: &Waiter) -> String {
-    let mut blockers: Vec<&str> = waiter.blocked_by.iter().map(TaskId::as_str).collect();
-    if waiter.and_others {
-        blockers.push("and others");
+/// Describes a waiter, unless its own line says already for whom it waits.
+fn describe_waiter(waiter: &Waiter, status: Option<&TaskStatus>) -> Option<String> {
+    match status {
+        Some(status) if status.phase == Some(Phase::Waiting) => {
+            return Some(run_line::waiting(status, waiter));
+        }
+        Some(status) if status.is_run || status.phase == Some(Phase::InLine) => return None,
+        _ => {}
     }
     let mut text = format!(
         "{}  waits for {} since {}\n",
         waiter.task,
-        blockers.join(", "),
+        run_line::blockers(waiter),
         time::local(waiter.since)
     );
     for want in WantDocument::all(&waiter.wants) {
         let _ = writeln!(text, "  {:<5}  {}", want.mode.as_str(), want.resource);
     }
-    text
+    Some(text)
 }
 
 /// Says how much is left. Of ports there are always some: they are worth a line only while one is held.
@@ -331,13 +358,16 @@ fn watch(context: &Context, coordinator: &mut Coordinator) -> anyhow::Result<Exi
 fn signature(state: &State) -> String {
     let tasks = state.tasks.iter().map(|status| {
         format!(
-            "{} {} {} {}\n",
+            "{} {} {:?} {} {} {}\n",
             status.task.token,
             standing(status),
+            status.phase,
+            status.is_dead,
             status.staged,
             text::locks(&status.task, "")
         )
     });
-    let waiters = state.waiters.iter().map(describe_waiter);
+    let waiters = state.waiters.iter();
+    let waiters = waiters.map(|waiter| format!("{} {}\n", waiter.task, run_line::blockers(waiter)));
     tasks.chain(waiters).collect::<String>() + &format!("{:?}", state.unfinished)
 }

@@ -5,9 +5,10 @@ mod ends;
 mod in_place;
 mod interrupts;
 mod landing;
-mod validation;
 mod place;
 mod pool;
+mod shown;
+mod validation;
 
 use crate::support::Sandbox;
 use crate::support::program::{Finished, Program};

@@ -1,0 +1,103 @@
+//! A run on one line, so that many of them stay readable: how far it is, whom it waits for, what it works on.
+
+use mirror::coordinator::{Phase, Status, TaskStatus};
+use mirror::model::{Resource, TaskId};
+use mirror::store::{Standing, Waiter};
+
+use super::document::WantDocument;
+use super::text::plain;
+use super::time;
+
+/// How many resources a line names before it counts the rest.
+const NAMED_MAX: usize = 3;
+
+/// How much of what a run is for, mostly its command, fits on its line.
+const REASON_CHARS_MAX: usize = 60;
+
+/// Describes a run that has its locks.
+pub(crate) fn going(state: &Status, status: &TaskStatus, phase: Phase) -> String {
+    let task = &status.task;
+    // Which copy it has says nothing about its work.
+    let work = task.locks.iter().map(|held| &held.lock.resource);
+    let work = work.filter(|resource| !matches!(resource, Resource::Worktree(_)));
+    let about = about(status, work.map(ToString::to_string).collect());
+    if status.is_dead {
+        return format!("{}  dead, cleared by the next command, {about}\n", task.id);
+    }
+    if task.standing == Standing::Lost {
+        return format!("{}  lost its locks, {about}\n", task.id);
+    }
+    let process = task
+        .owner
+        .process
+        .map(|process| format!(", process {}", process.pid));
+    format!(
+        "{}  {}{}, since {}, {about}\n",
+        task.id,
+        how_far(state, status, phase),
+        process.unwrap_or_default(),
+        time::local(task.since),
+    )
+}
+
+/// Describes a run that waits for its locks.
+pub(crate) fn waiting(status: &TaskStatus, waiter: &Waiter) -> String {
+    let wants = WantDocument::all(&waiter.wants)
+        .into_iter()
+        .map(|want| want.resource);
+    format!(
+        "{}  waits for {}, since {}, {}\n",
+        waiter.task,
+        blockers(waiter),
+        time::local(waiter.since),
+        about(status, wants.collect())
+    )
+}
+
+/// Names those in the way of a waiter.
+pub(crate) fn blockers(waiter: &Waiter) -> String {
+    let mut blockers: Vec<&str> = waiter.blocked_by.iter().map(TaskId::as_str).collect();
+    if waiter.and_others {
+        blockers.push("and others");
+    }
+    blockers.join(", ")
+}
+
+/// Says how far a task is that has its locks.
+pub(crate) fn how_far(state: &Status, status: &TaskStatus, phase: Phase) -> String {
+    let task = &status.task.id;
+    let waiter = state.waiters.iter().find(|waiter| waiter.task == *task);
+    match phase {
+        Phase::Waiting => "waiting".to_owned(),
+        Phase::Working => match waiter {
+            // It asks for more on the way.
+            Some(waiter) => format!("working, waits for {}", blockers(waiter)),
+            None => "working".to_owned(),
+        },
+        Phase::InLine => match waiter {
+            Some(waiter) if !waiter.blocked_by.is_empty() => {
+                format!("in line to land behind {}", blockers(waiter))
+            }
+            _ => "in line to land".to_owned(),
+        },
+        Phase::Validating => "validating".to_owned(),
+        Phase::Landing => "landing".to_owned(),
+    }
+}
+
+fn about(status: &TaskStatus, work: Vec<String>) -> String {
+    let total = work.len();
+    let mut text = work.into_iter().take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+    if total > NAMED_MAX {
+        text = format!("{text} and {} more", total - NAMED_MAX);
+    }
+    let Some(reason) = &status.task.reason else {
+        return text;
+    };
+    let mut letters = reason.chars();
+    let mut shown: String = letters.by_ref().take(REASON_CHARS_MAX).collect();
+    if letters.next().is_some() {
+        shown.push('…');
+    }
+    format!("{text}: {}", plain(&shown))
+}

@@ -1,0 +1,252 @@
+//! What `status` and the refusals say of runs.
+
+use serde_json::Value;
+
+use crate::run::{assert_clean, repository, run, running};
+use crate::support::Sandbox;
+use crate::support::running::Running;
+
+fn status(sandbox: &Sandbox) -> Value {
+    sandbox.mirror(["status", "--json"]).succeeded().json()
+}
+
+fn task<'a>(status: &'a Value, name: &str) -> &'a Value {
+    let tasks = status["tasks"].as_array().unwrap();
+    let found = tasks.iter().find(|task| task["task"] == name);
+    found.unwrap_or_else(|| panic!("{name}: {status}"))
+}
+
+fn line(sandbox: &Sandbox, name: &str) -> String {
+    let shown = sandbox.mirror(["status"]).succeeded().stdout();
+    let mut lines = shown
+        .lines()
+        .filter(|line| line.starts_with(&format!("{name}  ")));
+    let line = lines
+        .next()
+        .unwrap_or_else(|| panic!("{name}: {shown}"))
+        .to_owned();
+    assert_eq!(lines.next(), None, "one line each: {shown}");
+    line
+}
+
+/// A run that is being validated until there is a file `go` beside the repository.
+fn validating(sandbox: &Sandbox, name: &str) -> Running {
+    let validate = "echo > $SEEN; until [ -e $GO ]; do sleep 0.01; done";
+    let path = format!("src/{name}");
+    let arguments = ["-t", name, "-w", &path, "-m", "x", "--validate", validate];
+    let started = running(sandbox, &arguments, &format!("echo x > {path}"))
+        .env("SEEN", sandbox.beside(&format!("seen-{name}")))
+        .env("GO", sandbox.beside("go"))
+        .start();
+    sandbox.shell(&format!("until [ -e ../seen-{name} ]; do sleep 0.01; done"));
+    started
+}
+
+#[test]
+fn each_run_has_a_line_that_tells_how_far_it_is() {
+    let sandbox = repository();
+    let validated = validating(&sandbox, "validated");
+    let arguments = ["-t", "lands", "-w", "src/b.js", "-m", "y", "--validate", "true"];
+    let lands = running(&sandbox, &arguments, "echo y > src/b.js").start();
+    lands.until_stderr("landing:main");
+    let wait = "echo ready; until [ -e $GO ]; do sleep 0.01; done";
+    let paths = [
+        "-t", "works", "-w", "src/a.js", "-w", "n1", "-w", "n2", "-w", "n3",
+    ];
+    let works = running(&sandbox, &paths, wait)
+        .env("GO", sandbox.beside("go"))
+        .start();
+    works.until_stdout("ready");
+    let waits = running(
+        &sandbox,
+        &["-t", "waits", "-w", "src/a.js", "--wait", "60s"],
+        "true",
+    )
+    .start();
+    waits.until_stderr("Waiting for");
+
+    assert!(line(&sandbox, "validated").starts_with("validated  validating, process "));
+    let lands_line = line(&sandbox, "lands");
+    assert!(
+        lands_line.starts_with("lands  in line to land behind validated, process "),
+        "{lands_line}"
+    );
+    let works_line = line(&sandbox, "works");
+    assert!(works_line.starts_with("works  working, process "), "{works_line}");
+    assert!(
+        works_line.ends_with(
+            "file:n1, file:n2, file:n3 and 1 more: sh -c echo ready; until [ -e $GO ]; do sleep 0.01; done"
+        ),
+        "{works_line}"
+    );
+    let waits_line = line(&sandbox, "waits");
+    assert!(
+        waits_line.starts_with("waits  waits for works, since ")
+            && waits_line.ends_with("file:src/a.js, any of worktree:*: sh -c true"),
+        "{waits_line}"
+    );
+    let shown = sandbox.mirror(["status"]).succeeded().stdout();
+    assert_eq!(shown.lines().count(), 5, "{shown}");
+
+    let status = status(&sandbox);
+    for (name, phase) in [
+        ("validated", "validating"),
+        ("lands", "in-line"),
+        ("works", "working"),
+        ("waits", "waiting"),
+    ] {
+        let task = task(&status, name);
+        assert_eq!(task["phase"], phase, "{task}");
+        assert_eq!(task["run"], true, "{task}");
+    }
+    assert!(!status["tasks"].to_string().contains("landing."), "{status}");
+    assert_eq!(status["waiters"][0]["task"], "lands");
+    assert_eq!(
+        status["waiters"][0]["blocked_by"],
+        serde_json::json!(["validated"])
+    );
+    std::fs::write(sandbox.beside("go"), "").unwrap();
+    for run in [validated, lands, works, waits] {
+        run.finish().succeeded();
+    }
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_commit_that_is_validated_says_so_and_stays_a_task() {
+    let sandbox = repository();
+    sandbox
+        .mirror(["begin", "-t", "by-hand", "-w", "src/a.js"])
+        .succeeded();
+    sandbox
+        .mirror_program()
+        .args(["stage", "-t", "by-hand", "src/a.js"])
+        .input("staged\n")
+        .run()
+        .succeeded();
+    let validate = "echo > $SEEN; until [ -e $GO ]; do sleep 0.01; done";
+    let committing = sandbox
+        .mirror_program()
+        .args(["commit", "-t", "by-hand", "-m", "x", "--validate", validate])
+        .env("SEEN", sandbox.beside("seen"))
+        .env("GO", sandbox.beside("go"))
+        .start();
+    sandbox.shell("until [ -e ../seen ]; do sleep 0.01; done");
+    assert!(line(&sandbox, "by-hand").starts_with("by-hand  open, validating, 1 staged, token "));
+    let status = status(&sandbox);
+    assert_eq!(task(&status, "by-hand")["run"], false);
+    assert_eq!(task(&status, "by-hand")["phase"], "validating");
+    std::fs::write(sandbox.beside("go"), "").unwrap();
+    committing.finish().succeeded();
+}
+
+#[test]
+fn who_was_killed_is_not_shown_as_if_alive() {
+    let sandbox = repository();
+    // A watcher clears nothing up: it sees what is there.
+    let watcher = sandbox.mirror_program().args(["status", "--watch"]).start();
+    let validated = validating(&sandbox, "validated");
+    watcher.until_stdout("validated  validating");
+    validated.kill();
+    watcher.until_stdout("validated  dead, cleared by the next command, file:src/validated");
+    let shown = sandbox.mirror(["status"]).succeeded().stdout();
+    assert!(shown.starts_with("No tasks."), "{shown}");
+    watcher.kill();
+    std::fs::write(sandbox.beside("go"), "").unwrap();
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_run_without_a_copy_is_told_so_and_how_to_wait() {
+    let sandbox = repository();
+    sandbox.write(".mirror/config.yaml", "run: {worktrees: {max: 2}}\n");
+    let wait = "echo ready; until [ -e $GO ]; do sleep 0.01; done";
+    let both = ["src/a.js", "src/b.js"].map(|path| {
+        let run = running(&sandbox, &["-w", path], wait)
+            .env("GO", sandbox.beside("go"))
+            .start();
+        run.until_stdout("ready");
+        run
+    });
+    let refused = run(&sandbox, &["-w", "src/c.js"], "true").exited(3);
+    let said = refused.stderr();
+    assert!(
+        said.starts_with("Error: All 2 working copies are in use\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("Hint: `mirror run --wait 10m …` waits for it"),
+        "{said}"
+    );
+    assert!(
+        said.contains("run.worktrees.max in .mirror/config.yaml, now 2"),
+        "{said}"
+    );
+    assert!(!said.contains("unlock --force"), "{said}");
+    let refused = run(
+        &sandbox,
+        &["-t", "late", "-w", "src/c.js", "--wait", "10ms"],
+        "true",
+    )
+    .exited(3);
+    let said = refused.stderr();
+    assert!(
+        said.contains("All 2 working copies are in use, still after "),
+        "{said}"
+    );
+    assert!(
+        said.contains("Hint: `mirror run --wait 10m …` waits longer"),
+        "{said}"
+    );
+    // Of a file one is told who has it, and the same way to wait.
+    let refused = run(&sandbox, &["-w", "src/a.js", "--json"], "true")
+        .exited(3)
+        .error_json();
+    assert_eq!(refused["error"]["kind"], "held");
+    let hint = refused["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains("`mirror run --wait 10m …` waits for it"), "{hint}");
+    assert!(
+        hint.contains("mirror unlock --force --reason TEXT file:src/a.js"),
+        "{hint}"
+    );
+    assert!(!hint.contains("begin"), "{hint}");
+    std::fs::write(sandbox.beside("go"), "").unwrap();
+    for run in both {
+        run.finish().succeeded();
+    }
+    run(
+        &sandbox,
+        &["-t", "late", "-w", "src/c.js", "--wait", "60s"],
+        "true",
+    )
+    .succeeded();
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn on_a_terminal_who_is_waited_for_by_now_takes_the_place_of_who_was_before() {
+    let sandbox = repository();
+    sandbox
+        .mirror(["begin", "-t", "one", "-w", "src/a.js"])
+        .succeeded();
+    let next = sandbox
+        .mirror_program()
+        .args(["begin", "-t", "two", "-w", "src/a.js", "--wait", "60s"])
+        .start();
+    next.until_stderr("Waiting for");
+    let command = "exec \"$MIRROR\" begin -t three -w src/a.js --wait 60s";
+    let watched = sandbox
+        .program("script")
+        .args(["-q", "-e", "-f", "-c", command, "/dev/null"])
+        .env("MIRROR", env!("CARGO_BIN_EXE_mirror"))
+        .env("TERM", "xterm")
+        .start();
+    watched.until_stdout("held by one");
+    sandbox.mirror(["rollback", "-t", "one"]).succeeded();
+    next.finish().succeeded();
+    watched.until_stdout("held by two");
+    sandbox.mirror(["rollback", "-t", "two"]).succeeded();
+    let said = watched.finish().succeeded().stdout();
+    assert!(said.contains("waiting for 0s"), "{said}");
+    assert!(said.contains("write  file:src/a.js"), "{said}");
+}
