@@ -275,7 +275,9 @@ impl Coordinator {
 
     /// Gives back what a run has: what is not committed is dropped.
     fn end_run(&mut self, running: Running, is_over: bool, observer: &mut dyn Observer) {
-        let is_clear = is_over || self.give_up_run(&running, observer);
+        let is_given_up = is_over || self.give_up_run(&running, observer);
+        let is_clear =
+            is_given_up && (running.leased.is_some() || !self.has_copy(&running.begun.transaction));
         let Running {
             mark,
             heartbeat,

@@ -157,7 +157,13 @@ impl Coordinator {
         Origin::of_tree(tree, furnished)
     }
 
-    /// Leaves nothing of a working copy that could not be made. At best effort: the next run that gets it tries again.
+    /// Tells whether a working copy may still be noted down as that of a transaction: it could be neither made nor removed.
+    pub(super) fn has_copy(&self, transaction: &Transaction) -> bool {
+        let is_its = |known: &Worktree| known.transaction == Some(transaction.id);
+        self.worktrees().map_or(true, |known| known.iter().any(is_its))
+    }
+
+    /// Leaves nothing of a working copy that could not be made. At best effort: where it fails, recovery tries again.
     fn remove_failed(&self, place: &Place) {
         let noted = self
             .remove_tree(place)
