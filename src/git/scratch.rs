@@ -72,7 +72,9 @@ impl ScratchRepository {
         if output.status.success() {
             return Ok(Some(()));
         }
-        if String::from_utf8_lossy(&output.stderr).contains(".lock") {
+        // The index is locked, or the branch was moved between git's look at it and its lock.
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        if words.contains(".lock") || words.contains("cannot lock ref") {
             Ok(None)
         } else {
             Err(failed(arguments, &output))

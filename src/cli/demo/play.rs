@@ -260,7 +260,7 @@ impl Actor {
     }
 }
 
-/// Repeats what collides with git's own lock on the index: git does not wait for it, people press the key again.
+/// Repeats what collides with others in git's own locks: git does not wait for them, people press the key again.
 fn retry<T>(mut attempt: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::Result<T> {
     let watch = Stopwatch::start();
     while watch.elapsed() < PATIENCE {
@@ -269,5 +269,5 @@ fn retry<T>(mut attempt: impl FnMut() -> anyhow::Result<Option<T>>) -> anyhow::R
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    bail!("Git's index was locked all the time")
+    bail!("Others were in git's way all the time")
 }
