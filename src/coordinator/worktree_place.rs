@@ -134,7 +134,7 @@ impl Coordinator {
             disk::remove_dir_all(&place.tree)?;
         }
         if let Some(git) = &self.git {
-            git.forget_worktree(&place.tree)?;
+            self.forget_linked_tree(git, &place.tree)?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! Who may use which is a lock in the store, taken with the rest of a run's lock set; the file lock in here only tells whether
 //! the run that has it still lives. A working copy in use with a free file lock is what a crash left.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,6 @@ use crate::coordinator::{Coordinator, Error, Observer, furnish, stage_tree};
 use crate::disk::contained::{self, FileKind};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault, walk};
-use crate::git::Git;
 use crate::host::stray;
 use crate::model::{Candidates, EventKind, LockSet, ObjectId, Share, TransactionId};
 use crate::store::{NewEvent, Transaction};
@@ -149,7 +148,7 @@ impl Coordinator {
             walk::copy_tree(self.root.path(), &place.tree())?;
             return Origin::of_copy(&self.root, &place.tree());
         };
-        let (tree, is_new) = prepared(git, &place.tree(), base, is_idle)?;
+        let (tree, is_new) = self.linked_tree(git, &place.tree(), base, is_idle)?;
         let furnished = furnish::furnish(&self.config, &self.root, tree.root())?;
         if is_new {
             self.tell(EventKind::WorktreeCreated, transaction, place.number)?;
@@ -203,7 +202,7 @@ impl Coordinator {
         let tree = place.tree();
         let is_there = contained::stat(&tree)?.is_some();
         if let (Some(git), Some(base), true) = (&self.git, base, is_there) {
-            prepared(git, &tree, base, false)?;
+            self.linked_tree(git, &tree, base, false)?;
             return Ok(WorktreeState::Idle);
         }
         self.remove_tree(place)?;
@@ -241,7 +240,7 @@ impl Coordinator {
     pub(super) fn reset_leased(&self, leased: &Leased, commit: ObjectId) -> Result<PathBuf, Error> {
         let git = self.git.as_ref().ok_or(Error::NeedsGit { what: "A commit" })?;
         stop_strays(&leased.transaction)?;
-        let (tree, _) = prepared(git, &leased.place.tree(), commit, false)?;
+        let (tree, _) = self.linked_tree(git, &leased.place.tree(), commit, false)?;
         furnish::furnish(&self.config, &self.root, tree.root())?;
         Ok(leased.place.tree())
     }
@@ -352,28 +351,4 @@ pub(super) fn stop_strays(transaction: &TransactionId) -> Result<(), Error> {
             "Processes of the run {transaction} cannot be ended"
         )))
     }
-}
-
-/// Makes the linked working tree at `path` exactly `commit`; makes it anew if there is none, or none that can be reset.
-/// Answers whether it is new.
-fn prepared(git: &Git, path: &Path, commit: ObjectId, is_idle: bool) -> Result<(Git, bool), Error> {
-    if let Some(tree) = ours(git, path) {
-        if is_idle && tree.is_pristine(commit).unwrap_or(false) {
-            return Ok((tree, false));
-        }
-        match tree.reset_to(commit) {
-            Ok(()) => return Ok((tree, false)),
-            Err(error) => tracing::warn!(%error, "the working copy is made anew"),
-        }
-    }
-    git.remove_worktree(path)?;
-    fault::point("worktree.removed");
-    Ok((git.add_worktree(path, commit)?, true))
-}
-
-/// Opens the working tree at `path` if it is one of this repository.
-fn ours(git: &Git, path: &Path) -> Option<Git> {
-    let tree = Git::open(path).ok().flatten()?;
-    let is_ours = tree.root() == path.canonicalize().ok()? && tree.main_root() == git.main_root();
-    is_ours.then_some(tree)
 }

@@ -32,7 +32,8 @@ const REMAINS: [&str; 16] = [
 ];
 
 impl Git {
-    /// Adds a working tree at `path`, which must not exist, with `commit` checked out and no branch.
+    /// Adds a working tree at `path`, which must not exist, without a branch, in which nothing is checked out yet. Git reads what it
+    /// remembers of all others meanwhile, and fails at one that is half made: nobody else may add one at this moment.
     pub fn add_worktree(&self, path: &Path, commit: ObjectId) -> Result<Self> {
         let mut command = self.program();
         command
@@ -50,16 +51,7 @@ impl Git {
         if !output.status.success() {
             return Err(super::program::failed(&["worktree"], &output));
         }
-        let tree =
-            Self::open(path)?.ok_or_else(|| GitError::Answer("git made no working tree".to_owned()))?;
-        tree.reset_to(commit)?;
-        Ok(tree)
-    }
-
-    /// Removes the working tree at `path`, whole or half made, and what git remembers of it.
-    pub fn remove_worktree(&self, path: &Path) -> Result<()> {
-        disk::remove_dir_all(path)?;
-        self.forget_worktree(path)
+        Self::open(path)?.ok_or_else(|| GitError::Answer("git made no working tree".to_owned()))
     }
 
     /// Removes what git remembers of a working tree at `path`.
@@ -67,6 +59,18 @@ impl Git {
         let link = path.join(".git");
         for (entry, named) in self.remembered()? {
             if named == link {
+                disk::remove_dir_all(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what git remembers of working trees that were never completed, of those whose roots `is_ours` accepts.
+    pub fn forget_half_made(&self, is_ours: impl Fn(&Path) -> bool) -> Result<()> {
+        for (entry, named) in self.remembered()? {
+            // Git gets on without this file, but not with an empty one.
+            let common = disk::read_if_there(&entry.join("commondir"))?.unwrap_or_default();
+            if common.is_empty() && named.parent().is_some_and(&is_ours) {
                 disk::remove_dir_all(&entry)?;
             }
         }

@@ -294,6 +294,11 @@ impl Layout {
         self.directory.join("worktrees")
     }
 
+    /// Returns the lock under which git is told of working copies, or made to forget them.
+    pub fn linking(&self) -> PathBuf {
+        self.worktrees().join("linking.lock")
+    }
+
     /// Tells whether mirror keeps something of its own at `inside`, a path in `.mirror`, beside working copies.
     pub fn is_taken(&self, inside: &Path) -> bool {
         let own = [

@@ -142,3 +142,29 @@ fn cleanup_removes_the_copies_that_nobody_uses() {
     run(&sandbox, &["-w", "src/", "-m", "y"], "echo y > src/a.js").succeeded();
     assert_clean(&sandbox);
 }
+
+/// `git worktree add` fails at a working tree that somebody else is adding at the same moment, and at one that was left half made.
+#[test]
+fn many_copies_are_made_at_once() {
+    let sandbox = repository();
+    sandbox.write(".mirror/config.yaml", "run: {worktrees: {max: 24}}\n");
+    let half_made = sandbox.path(".git/worktrees/mirror-24");
+    std::fs::create_dir_all(&half_made).unwrap();
+    let link = sandbox.path(".mirror/worktrees/24/mirror-24/.git");
+    std::fs::write(half_made.join("gitdir"), format!("{}\n", link.display())).unwrap();
+    std::fs::write(half_made.join("commondir"), "").unwrap();
+    let runs: Vec<_> = (0..24)
+        .map(|number| {
+            let (path, script) = (
+                format!("src/{number}/"),
+                format!("mkdir -p src/{number}; echo x > src/{number}/x"),
+            );
+            running(&sandbox, &["-w", &path, "-m", &path], &script).start()
+        })
+        .collect();
+    for run in runs {
+        run.finish().succeeded();
+    }
+    assert_eq!(sandbox.git(["rev-list", "--count", "HEAD"]).trim(), "25");
+    assert_clean(&sandbox);
+}
