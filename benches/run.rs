@@ -68,36 +68,34 @@ fn copies(root: &Path) {
 
 /// A command of one second, in a copy that was used before.
 fn overhead(root: &Path) {
-    repository(root, 1_000);
+    let (own, by_hand) = (root.join("own"), root.join("by-hand"));
+    repository(&own, 1_000);
+    repository(&by_hand, 1_000);
     let script = "sleep 1; date +%N >> dir000/file00000.txt";
-    let ours = || run(mirror(root).args(["run", "-w", "dir000/", "-m", "bench", "--", "sh", "-c", script]));
+    let command = || run(Command::new("sh").args(["-c", script]).current_dir(&by_hand));
+    let ours = || {
+        let words = ["run", "-w", "dir000/", "-m", "bench", "--", "sh", "-c", script];
+        timed(|| run(mirror(&own).args(words)))
+    };
     ours();
+    let what = "run of a command of one second, durable commit included";
     Row {
-        what: "run of a command of one second, its durable commit included",
+        what,
         peer: "the command",
         target: 1.01,
     }
-    .compare(
-        5,
-        || timed(ours),
-        || timed(|| run(Command::new("sh").args(["-c", script]).current_dir(root))),
-    );
-    run(git(root).args(["checkout", "-q", "--", "."]));
+    .compare(5, ours, || timed(command));
     Row {
-        what: "run of a command of one second, its durable commit included",
+        what,
         peer: "the command and git commit",
         target: 1.01,
     }
-    .compare(
-        5,
-        || timed(ours),
-        || {
-            timed(|| {
-                run(Command::new("sh").args(["-c", script]).current_dir(root));
-                run(git(root).args(["commit", "-q", "-a", "-m", "bench"]));
-            })
-        },
-    );
+    .compare(5, ours, || {
+        timed(|| {
+            command();
+            run(git(&by_hand).args(["commit", "-q", "-a", "-m", "bench"]));
+        })
+    });
 }
 
 /// How many work at once.
@@ -108,15 +106,12 @@ const FILES: usize = 10;
 
 /// Sixteen who finish at once, each with a commit of its own, until all of it is in the target.
 fn landing(root: &Path) {
-    repository(root, 1_000);
+    repository(root, 100 * WORKERS);
     let mut round = 0;
     let mut ours = || {
         round += 1;
         let start = |worker: usize| {
-            let (lock, message) = (
-                format!("dir{:03}/of-{worker}-*", worker % 10),
-                format!("worker {worker}"),
-            );
+            let (lock, message) = (format!("dir{worker:03}/"), format!("worker {worker}"));
             let words = [
                 "run",
                 "-w",
@@ -177,10 +172,7 @@ fn landing(root: &Path) {
 
 /// What one of them does.
 fn script(worker: usize, round: usize) -> String {
-    format!(
-        "for n in $(seq {FILES}); do echo {round} > dir{:03}/of-{worker}-$n; done",
-        worker % 10
-    )
+    format!("for n in $(seq {FILES}); do echo {round} > dir{worker:03}/new-$n; done")
 }
 
 /// Starts all, and waits until all have ended well.
