@@ -113,6 +113,7 @@ fn landing(root: &Path) {
         let start = |worker: usize| {
             let (lock, message) = (format!("dir{worker:03}/"), format!("worker {worker}"));
             let words = [
+                "-q",
                 "run",
                 "-w",
                 &lock,
@@ -137,30 +138,30 @@ fn landing(root: &Path) {
     let mut hand = 0;
     let mut theirs = || {
         hand += 1;
-        let start = |worker: usize| {
-            let script = format!(
-                "git worktree add -q -b w{worker} ../hand-{worker} && cd ../hand-{worker} && ({}) && git add -A && git commit -q -m 'worker {worker}'",
-                script(worker, hand)
-            );
-            let environment = git(root);
-            let mut shell = Command::new("sh");
-            shell.args(["-c", &script]).current_dir(root);
-            shell.envs(
-                environment
-                    .get_envs()
-                    .filter_map(|(name, value)| Some((name, value?))),
-            );
-            shell.spawn().unwrap()
-        };
-        let took = all(start);
-        let merged = timed(|| {
+        // One after the other: several at once make each other fail.
+        let added = timed(|| {
             for worker in 0..WORKERS {
-                run(git(root).args(["merge", "-q", "--no-edit", &format!("w{worker}")]));
-                run(git(root).args(["worktree", "remove", "--force", &format!("../hand-{worker}")]));
-                run(git(root).args(["branch", "-q", "-d", &format!("w{worker}")]));
+                let (branch, place) = (format!("w{worker}"), format!("../hand-{worker}"));
+                run(git(root).args(["worktree", "add", "-q", "-b", &branch, &place]));
             }
         });
-        took + merged
+        let start = |worker: usize| {
+            let work = script(worker, hand);
+            let script = format!("{work}; git add -A; git commit -q -m 'worker {worker}'");
+            let mut shell = git(&root.join(format!("../hand-{worker}")));
+            shell.args(["-c", &format!("alias.work=!{script}"), "work"]);
+            shell.spawn().unwrap()
+        };
+        let worked = all(start);
+        let merged = timed(|| {
+            for worker in 0..WORKERS {
+                let (branch, place) = (format!("w{worker}"), format!("../hand-{worker}"));
+                run(git(root).args(["merge", "-q", "--no-edit", &branch]));
+                run(git(root).args(["worktree", "remove", "--force", &place]));
+                run(git(root).args(["branch", "-q", "-d", &branch]));
+            }
+        });
+        added + worked + merged
     };
     Row {
         what: "16 runs at once, ten files each, all landed",
