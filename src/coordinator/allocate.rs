@@ -133,7 +133,7 @@ impl Coordinator {
     }
 
     /// Best effort: what is left of a refused request ends with its lease.
-    fn take_back(&mut self, task: &TaskId, before: Option<&[HeldLock]>, grant: &Grant) {
+    pub(super) fn take_back(&mut self, task: &TaskId, before: Option<&[HeldLock]>, grant: &Grant) {
         let Some(before) = before else {
             if let Err(error) = self.store.release(task, &Release::All) {
                 tracing::warn!(%error, "giving back is left to the lease");

@@ -142,6 +142,13 @@ const STORIES: &[Story] = &[
         errno: Some(Errno::EROFS),
         for_ever: false,
     },
+    Story {
+        told: "a lock that had been granted answered that it had failed, since the runs could not be listed",
+        situation: "lock",
+        call: ("openat", "/.mirror/runs"),
+        errno: Some(Errno::EIO),
+        for_ever: false,
+    },
 ];
 
 pub(crate) fn trials() -> impl Iterator<Item = Trial> {
