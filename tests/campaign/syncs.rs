@@ -60,8 +60,9 @@ struct Disk {
     prepared: Option<PathBuf>,
     /// Whether the command has begun to carry out what it decided.
     is_decided: bool,
-    /// Whether the registry was written after the last change of what was decided.
+    /// Whether the registry was written after the last change of what was decided, and whether others could read it since.
     is_told: bool,
+    is_seen: bool,
 }
 
 impl Disk {
@@ -132,6 +133,12 @@ impl Disk {
             Kind::Sync if is_registry && self.is_told => {
                 let what = "the end is told before what was decided is synced";
                 self.refuse_unsynced(what, Self::is_published)?;
+            }
+            // Whoever reads the end may remove what recovery needs, and knows nothing of a sync that is still to come.
+            Kind::Lock if from.ends_with(".mirror/door.lock") && self.is_told && !self.is_seen => {
+                let what = "others see the end before it is synced";
+                self.refuse_unsynced(what, |disk, path| path == disk.registry())?;
+                self.is_seen = true;
             }
             _ => {}
         }
