@@ -6,6 +6,7 @@
 //! taken.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,12 @@ pub(super) fn take(
     for path in changed {
         let from = taken.join(path.as_path());
         let path = coordinator.root.path().join(path.as_path()).into_os_string();
-        what.push(if contained::stat(&from)?.is_some() {
+        let is_there = match contained::stat(&from) {
+            // It made a file of the directory that this was in.
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => false,
+            answer => answer?.is_some(),
+        };
+        what.push(if is_there {
             StageWhat::File {
                 path,
                 from,
@@ -180,10 +186,10 @@ fn restore(coordinator: &Coordinator, aside: &Aside, out: &Path) -> Result<Vec<R
         .enumerate()
         .map(|(number, path)| (path, aside.kept.join(number.to_string())))
         .collect();
-    let mut differing = Vec::new();
+    let mut differing = in_the_way(root, kept.keys())?;
     for path in all {
         if !is_as_kept(root, &path, kept.get(&path).map(PathBuf::as_path))? {
-            differing.push(path);
+            differing.insert(path);
         }
     }
     // What is in the way of a directory, and what lies in a directory that is in the way, goes out first.
@@ -211,7 +217,27 @@ fn restore(coordinator: &Coordinator, aside: &Aside, out: &Path) -> Result<Vec<R
         // The copies are all there is of it, and they go with the transaction.
         sync::barrier(root.fd())?;
     }
-    Ok(differing)
+    Ok(differing.into_iter().collect())
+}
+
+/// Finds what stands where a directory of one of `paths` was.
+fn in_the_way<'a>(
+    root: &Root,
+    paths: impl Iterator<Item = &'a RepoPath>,
+) -> Result<BTreeSet<RepoPath>, Error> {
+    let above: BTreeSet<RepoPath> = paths.flat_map(RepoPath::ancestors).collect();
+    let mut found = BTreeSet::new();
+    for directory in above {
+        if !is_directory(root, &directory)? && root.find(&directory)?.is_some() {
+            found.insert(directory);
+        }
+    }
+    Ok(found)
+}
+
+fn is_directory(root: &Root, path: &RepoPath) -> Result<bool, Error> {
+    let found = root.find(path)?;
+    Ok(found.is_some_and(|(_, stat)| stat.kind == FileKind::Directory))
 }
 
 fn is_as_kept(root: &Root, path: &RepoPath, kept: Option<&Path>) -> Result<bool, Error> {
@@ -316,7 +342,10 @@ fn covered(coordinator: &Coordinator, root: &Root, locks: &[Resource]) -> Result
         let found = match resource {
             Resource::File(path) => vec![path.clone()],
             Resource::Directory(None, _) => walk::all_files(root.path())?,
-            Resource::Directory(Some(path), _) => walk::files_below(root.path(), path)?,
+            // The command may have removed it, or put something else in its place.
+            Resource::Directory(Some(path), _) if is_directory(root, path)? => {
+                walk::files_below(root.path(), path)?
+            }
             _ => Vec::new(),
         };
         files.extend(found.into_iter().filter(|path| resource.covers_path(path)));

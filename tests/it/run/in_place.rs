@@ -51,6 +51,39 @@ fn what_was_there_is_put_back_when_it_fails() {
     assert_clean(&sandbox);
 }
 
+/// Recovery could not list a locked directory that the command had removed, and every command of everybody failed.
+#[test]
+fn a_directory_that_it_removed_or_replaced_is_put_back() {
+    let sandbox = repository();
+    sandbox.write("src/untracked", "mine\n");
+    let elsewhere = sandbox.beside("elsewhere");
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    let link = format!("rm -r src; ln -s {} src; exit 1", elsewhere.display());
+    for script in ["rm -r src; exit 1", "rm -r src; echo f > src; exit 1", &link] {
+        run(&sandbox, &["--in-place", "-w", "src/", "-m", "x"], script).exited(6);
+        assert_eq!(sandbox.read("src/untracked"), "mine\n", "{script}");
+        assert_eq!(
+            sandbox.git(["status", "--porcelain"]),
+            "?? src/untracked",
+            "{script}"
+        );
+        assert_clean(&sandbox);
+    }
+    assert_eq!(std::fs::read_dir(elsewhere).unwrap().count(), 0);
+    // What takes the name of the directory is not in the lock set.
+    let replace = "rm -r src; echo f > src";
+    run(&sandbox, &["--in-place", "-w", "src/", "-m", "x"], replace).exited(5);
+    assert_eq!(sandbox.git(["status", "--porcelain"]), "?? src/untracked");
+    assert_eq!(
+        sandbox.shell("cat .mirror/salvage/*/src 2>/dev/null | sort -u"),
+        "f\n"
+    );
+    sandbox.shell("rm src/untracked");
+    run(&sandbox, &["--in-place", "-w", "src/", "-m", "gone"], "rm -r src").succeeded();
+    assert!(!sandbox.exists("src"));
+    assert_clean(&sandbox);
+}
+
 #[test]
 fn a_killed_one_is_put_back_before_anybody_else_begins() {
     let sandbox = repository();
