@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use mirror::coordinator::{Guard, WorkingCopy};
-use mirror::git;
 use mirror::host::{Stopwatch, stray};
+use mirror::{disk, git};
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::low_level::siginfo::Origin;
@@ -140,9 +140,9 @@ pub(crate) fn guard() -> std::io::Result<Guard> {
 }
 
 fn command(order: &Order<'_>, copy: &WorkingCopy) -> std::io::Result<Command> {
-    let directory = Some(copy.root.join(order.below))
-        .filter(|directory| directory.is_dir())
-        .unwrap_or_else(|| copy.root.clone());
+    let directory = copy.root.join(order.below);
+    // An empty or untracked directory is in no copy. Anywhere else a relative path would name another file.
+    disk::create_dir_all(&directory).map_err(std::io::Error::other)?;
     let guard = guard()?;
     let mut command = Command::new(guard.program);
     command.args(guard.words);

@@ -162,10 +162,7 @@ impl Coordinator {
         observer: &mut dyn Observer,
     ) -> Result<Receipt, Error> {
         self.refuse_interrupted(task)?;
-        let is_blank = |message: &String| message.trim().is_empty();
-        if request.message.as_ref().is_some_and(is_blank) {
-            return Err(Error::Usage("The message is empty".to_owned()));
-        }
+        self.refuse_unrecordable(request)?;
         let transaction = self.open_transaction(task)?;
         let row = self.require_lease(task)?;
         // Nobody stages into, drops or commits the same transaction meanwhile.
@@ -181,6 +178,19 @@ impl Coordinator {
             self.let_go(task, taken, error);
         }
         outcome
+    }
+
+    /// Refuses a message that no commit can have.
+    pub(super) fn refuse_unrecordable(&self, request: &CommitRequest) -> Result<(), Error> {
+        match (&request.message, &self.git) {
+            (Some(message), _) if message.trim().is_empty() => {
+                Err(Error::Usage("The message is empty".to_owned()))
+            }
+            (Some(_), None) => Err(Error::NeedsGit {
+                what: "Recording a commit (-m)",
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Commits under the locks of the task. What is to be validated waits for its turn.

@@ -60,7 +60,7 @@ pub(crate) struct Run {
     reason: Option<String>,
 
     /// Lock what it changes outside the lock set, too, if nobody else has it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "in_place")]
     grow: bool,
 
     /// Work in the working tree itself, for what cannot be copied; what the locks cover is put back if it fails

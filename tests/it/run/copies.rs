@@ -1,6 +1,7 @@
 //! The pool of working copies.
 
 use crate::run::{assert_clean, repository, run, running};
+use crate::support::Sandbox;
 
 #[test]
 fn a_copy_is_used_again_and_nothing_of_the_last_run_is_in_it() {
@@ -167,4 +168,55 @@ fn many_copies_are_made_at_once() {
     }
     assert_eq!(sandbox.git(["rev-list", "--count", "HEAD"]).trim(), "25");
     assert_clean(&sandbox);
+}
+
+#[test]
+fn a_directory_that_is_in_no_copy_is_made_there() {
+    let sandbox = repository();
+    std::fs::create_dir_all(sandbox.path("empty/below")).unwrap();
+    let from = sandbox.mirror_program().at(sandbox.path("empty/below"));
+    let arguments = [
+        "run",
+        "-w",
+        ".",
+        "-m",
+        "new",
+        "--",
+        "sh",
+        "-c",
+        "echo x > created; echo y > ../../src/a.js",
+    ];
+    from.args(arguments).run().exited(5);
+    let from = sandbox.mirror_program().at(sandbox.path("empty/below"));
+    from.args([
+        "run",
+        "-w",
+        ".",
+        "-m",
+        "new",
+        "--",
+        "sh",
+        "-c",
+        "echo x > created",
+    ])
+    .run()
+    .succeeded();
+    assert_eq!(
+        sandbox.git(["show", "--name-only", "--format="]).trim(),
+        "empty/below/created"
+    );
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn what_cannot_be_recorded_is_refused_before_the_command_runs() {
+    let sandbox = repository();
+    let ran = run(&sandbox, &["-w", "src/", "-m", " "], "echo it ran").exited(2);
+    assert!(!ran.stdout().contains("it ran"), "{ran}");
+    let directory = Sandbox::directory();
+    directory.mirror(["init"]).succeeded();
+    let ran = run(&directory, &["-w", ".", "-m", "x"], "echo it ran").exited(2);
+    assert!(!ran.stdout().contains("it ran"), "{ran}");
+    let ran = run(&sandbox, &["--in-place", "--grow", "-w", "src/"], "echo it ran").exited(2);
+    assert!(!ran.stdout().contains("it ran"), "{ran}");
 }
