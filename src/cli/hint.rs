@@ -1,5 +1,7 @@
 //! What to type next, for every refusal that the user can act on: the one place that says so.
 
+use std::borrow::Cow;
+
 use mirror::config::{ConfigError, Fault, Origin};
 use mirror::coordinator::{Error, UndoError};
 use mirror::git::GitError;
@@ -30,18 +32,14 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "Give something back first with `mirror unlock`, or commit or roll back, and ask again".to_owned()
         }
         Error::Lost { task } => {
-            format!("Run `mirror lock -t {task}` to win the locks back: what is staged is still there")
+            format!("Run `mirror lock -t {task}` to win the locks back: what is staged is still there; a `mirror run` starts anew")
         }
         Error::NotLocked { task, paths } => format!("Run `mirror lock -t {task} {}`, or stage with --lock", writes(paths)),
         Error::OutsideLockSet { paths, .. } => {
             format!("Run it again with {}, or with --grow to lock on the way", writes(paths))
         }
         Error::NothingStaged { task } => format!("Run `mirror stage -t {task} PATH --from FILE` first"),
-        Error::BaseChanged { task, paths } => format!(
-            "Look at them, then `mirror unstage -t {task} {}` and stage them anew",
-            list(paths)
-        ),
-        Error::Overtaken { .. } => "Run it again on what is there now".to_owned(),
+        Error::BaseChanged { .. } | Error::RunOvertaken { .. } | Error::Overtaken { .. } => of_changed(error),
         Error::InTheWay { paths, .. } => {
             format!("Commit them, or put them away with `git stash push -u -- {}`", list(paths))
         }
@@ -83,6 +81,21 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         _ => return Vec::new(),
     };
     vec![one]
+}
+
+/// Returns what to type when somebody else has changed something.
+fn of_changed(error: &Error) -> String {
+    match error {
+        Error::BaseChanged { task, paths } => format!(
+            "Look at them, then `mirror unstage -t {task} {}` and stage them anew",
+            list(paths)
+        ),
+        Error::RunOvertaken { paths } => format!(
+            "Commit that, or put it away with `git stash push -- {}`, and run it again",
+            list(paths)
+        ),
+        _ => "Run it again on what is there now".to_owned(),
+    }
 }
 
 /// Returns what to type after a wish for a share, or for a working copy, that cannot come true.
@@ -238,7 +251,8 @@ fn by_force(conflicts: &[Conflict]) -> Option<String> {
         _ => String::new(),
     };
     Some(format!(
-        "If {task} is gone for good: `mirror unlock --force --reason TEXT {whose}{resource}`"
+        "If {task} is gone for good: `mirror unlock --force --reason TEXT {whose}{}`",
+        word(resource)
     ))
 }
 
@@ -250,7 +264,8 @@ fn refused(verb: &str, conflicts: &[Conflict]) -> Vec<String> {
         let holder = &holder.task;
         hints.push(format!("If {holder} is you: `MIRROR_TASK={holder} git {verb}`"));
         hints.push(format!(
-            "If {holder} is gone for good: `mirror unlock --force --reason TEXT {resource}`"
+            "If {holder} is gone for good: `mirror unlock --force --reason TEXT {}`",
+            word(resource)
         ));
     }
     hints.push(format!(
@@ -259,8 +274,15 @@ fn refused(verb: &str, conflicts: &[Conflict]) -> Vec<String> {
     hints
 }
 
+/// Returns what a shell takes for one word: what is pasted must not run anything.
+fn word(named: &impl ToString) -> String {
+    let text = named.to_string();
+    // No name has the one byte that cannot be quoted.
+    shlex::try_quote(&text).map_or_else(|_| text.clone(), Cow::into_owned)
+}
+
 fn list(paths: &[RepoPath]) -> String {
-    let names: Vec<String> = paths.iter().take(PATHS_MAX).map(ToString::to_string).collect();
+    let names: Vec<String> = paths.iter().take(PATHS_MAX).map(word).collect();
     let more = if paths.len() > PATHS_MAX { " …" } else { "" };
     names.join(" ") + more
 }
@@ -269,7 +291,7 @@ fn writes(paths: &[RepoPath]) -> String {
     let flags: Vec<String> = paths
         .iter()
         .take(PATHS_MAX)
-        .map(|path| format!("-w {path}"))
+        .map(|path| format!("-w {}", word(path)))
         .collect();
     let more = if paths.len() > PATHS_MAX { " …" } else { "" };
     flags.join(" ") + more

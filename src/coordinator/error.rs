@@ -137,6 +137,15 @@ pub enum Error {
         /// The paths.
         paths: Vec<RepoPath>,
     },
+    /// The working tree does not hold what a run began from.
+    #[error(
+        "Changed in the working tree, before or while it was worked on in a copy: {}",
+        path_list(paths)
+    )]
+    RunOvertaken {
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
     /// The user's own work stands where the commit would write.
     #[error("{what} in the way: {}", path_list(paths))]
     InTheWay {

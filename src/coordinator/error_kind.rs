@@ -36,6 +36,7 @@ impl Error {
             | Self::OutsideLockSet { .. }
             | Self::BaseChanged { .. }
             | Self::Overtaken { .. }
+            | Self::RunOvertaken { .. }
             | Self::InTheWay { .. }
             | Self::MergeConflict { .. }
             | Self::OperationInProgress { .. }
@@ -93,6 +94,7 @@ impl Error {
             | Self::OutsideLockSet { paths, .. }
             | Self::BaseChanged { paths, .. }
             | Self::Overtaken { paths }
+            | Self::RunOvertaken { paths }
             | Self::InTheWay { paths, .. }
             | Self::Unmerged { paths }
             | Self::Damaged { paths, .. } => paths.clone(),

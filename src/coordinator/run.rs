@@ -199,9 +199,8 @@ impl Coordinator {
         }
         let receipt = self
             .stage_work(request, running, observer)
-            .map_err(Error::of_work)
             .and_then(|is_empty| self.commit_work(request, running, is_empty, observer))
-            .map_err(|error| self.keep_work(running, error, observer))?;
+            .map_err(|error| self.keep_work(running, error.of_work(), observer))?;
         Ok(Ran { value, receipt })
     }
 
@@ -348,10 +347,11 @@ impl Coordinator {
 }
 
 impl Error {
-    /// Says of a run what is said of staging by hand.
+    /// Says of a run what is said of staging and committing by hand.
     fn of_work(self) -> Self {
         match self {
             Self::NotLocked { task, paths } => Self::OutsideLockSet { task, paths },
+            Self::BaseChanged { paths, .. } => Self::RunOvertaken { paths },
             other => other,
         }
     }

@@ -379,3 +379,24 @@ fn what_is_shared_out_arrives_as_variables() {
     assert_eq!(words.collect::<Vec<_>>(), ["db-1", "1073741824"]);
     assert_clean(&sandbox);
 }
+
+#[test]
+fn what_to_type_is_one_word_for_the_shell_and_can_be_typed() {
+    let sandbox = repository();
+    let script = r#"echo n > "a b"; echo q > 'q$(id)'"#;
+    let ran = run(&sandbox, &["-w", "src/", "-m", "x"], script).exited(5);
+    assert!(
+        ran.stderr().contains("with -w 'a b' -w 'q$(id)', or with --grow"),
+        "{ran}"
+    );
+    sandbox.write("src/a.js", "edited before\n");
+    let ran = run(&sandbox, &["-w", "src/", "-m", "x"], "echo x > src/a.js").exited(5);
+    assert!(
+        ran.stderr()
+            .contains("before or while it was worked on in a copy: src/a.js"),
+        "{ran}"
+    );
+    assert!(ran.stderr().contains("`git stash push -- src/a.js`"), "{ran}");
+    sandbox.shell("git stash push -q -- src/a.js");
+    run(&sandbox, &["-w", "src/", "-m", "x"], "echo x > src/a.js").succeeded();
+}
