@@ -142,6 +142,10 @@ pub(crate) fn all(only: &str) -> ExitCode {
     }
 }
 
+/// How long the tests of one mutant may take, building included, in seconds; and what `timeout` answers after that.
+const PATIENCE: &str = "600";
+const TIMED_OUT: i32 = 124;
+
 /// Runs tests and answers the name of one that fails.
 fn first_to_see(project: &Path, (target, filter): (&str, &str)) -> Option<String> {
     let targets = if target == "lib" {
@@ -149,8 +153,9 @@ fn first_to_see(project: &Path, (target, filter): (&str, &str)) -> Option<String
     } else {
         vec!["--test", target]
     };
-    let output = Command::new(env!("CARGO"))
-        .args(["test", "--quiet", "--all-features"])
+    // Who waits for what no longer comes has seen it, too.
+    let output = Command::new("timeout")
+        .args([PATIENCE, env!("CARGO"), "test", "--quiet", "--all-features"])
         .args(targets)
         .args(["--", filter])
         .current_dir(project)
@@ -160,6 +165,9 @@ fn first_to_see(project: &Path, (target, filter): (&str, &str)) -> Option<String
         .unwrap();
     if output.status.success() {
         return None;
+    }
+    if output.status.code() == Some(TIMED_OUT) {
+        return Some(format!("{target}: {filter}, which does not end"));
     }
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
