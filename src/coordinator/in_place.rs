@@ -100,6 +100,13 @@ pub(super) fn keep(coordinator: &Coordinator, begun: &Begun) -> Result<(), Error
     Ok(())
 }
 
+/// Forgets what was kept: nothing of it is to be put back.
+pub(super) fn forget(coordinator: &Coordinator, transaction: &TransactionId) -> Result<(), Error> {
+    Ok(disk::remove_file_if_there(
+        &Aside::of(coordinator, transaction).list(),
+    )?)
+}
+
 /// Takes out of the tree what a run has changed, puts back what was there, and stages the changes.
 pub(super) fn take(
     coordinator: &mut Coordinator,

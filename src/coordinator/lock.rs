@@ -120,6 +120,12 @@ impl Coordinator {
             by: request.by.clone(),
             reason: request.reason.clone(),
         })?;
+        // One that began to work between the look and the theft puts back what it has kept, before anybody may write.
+        for conflict in &stolen {
+            if let Err(error) = self.end_runs_in_place(Some(&conflict.holder.task), &[]) {
+                tracing::warn!(%error, "a run in place may still put back what it has kept");
+            }
+        }
         self.store.after_command();
         Ok(stolen)
     }

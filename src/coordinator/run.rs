@@ -208,6 +208,12 @@ impl Coordinator {
     fn take_place(&mut self, place: RunPlace, running: &mut Running) -> Result<PathBuf, Error> {
         if place == RunPlace::InPlace {
             in_place::keep(self, &running.begun)?;
+            let Begun { task, transaction } = &running.begun;
+            // Whoever took the locks before all was kept has not waited for it to be put back: what is there is theirs.
+            if let Err(lost) = self.require_lease(&task.id) {
+                in_place::forget(self, &transaction.id)?;
+                return Err(lost);
+            }
             return Ok(self.root.path().to_owned());
         }
         let number = running
