@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 
+use serde_json::Value;
+
 use super::bench::{Bench, Ending, Violation, panic_text};
 use super::kill::shown;
 use super::situation::Situation;
@@ -70,13 +72,20 @@ fn judge(bench: &Bench, paused: &Traced, is_through: bool) -> Result<Ending, Vio
     bench.mirror().args(["rollback", "-q", "-t", "agent"]).run();
     let at = bench.situation.at;
     let found = State::of(&bench.sandbox, at);
+    if paused.code == Some(0) && began_after(bench, "thief") {
+        // A run that stood still before it had its locks: it began from what the other had committed.
+        assert_clean(&bench.sandbox, at, "after both");
+        if found.files == bench.new.files {
+            return Ok(Ending::New);
+        }
+        return Err(Violation(format!("found {:#?}", found.files)));
+    }
     if found.files.get(PATH).map(String::as_str) != Some("644 stolen\\n") {
         return Err(Violation(format!("{PATH} is {:?}", found.files.get(PATH))));
     }
     let is_new = without(&found) == without(&bench.new);
     let is_old = without(&found) == without(&bench.old);
-    let succeeded = paused.code == Some(bench.situation.exit);
-    if !is_new && (succeeded || !is_old) {
+    if !is_new && (paused.code == Some(bench.situation.exit) || !is_old) {
         return Err(Violation(format!("found {:#?}", found.files)));
     }
     assert_clean(&bench.sandbox, at, "after both");
@@ -85,6 +94,21 @@ fn judge(bench: &Bench, paused: &Traced, is_through: bool) -> Result<Ending, Vio
         (true, true) => Ending::New,
         (true, false) => Ending::Old,
     })
+}
+
+/// Tells whether the last grant of the command is newer than all of the other's.
+fn began_after(bench: &Bench, other: &str) -> bool {
+    let log = bench.mirror().args(["log"]).run().succeeded().stdout();
+    let events: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let newest = |task: &str| {
+        let own = events.iter().filter(|event| event["task"] == task);
+        own.filter_map(|event| event["token"].as_str()?.parse::<u64>().ok())
+            .max()
+    };
+    newest(other).is_some() && newest("agent") > newest(other)
 }
 
 /// The files, without the one that both change.
