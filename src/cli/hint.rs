@@ -32,7 +32,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "Give something back first with `mirror unlock`, or commit or roll back, and ask again".to_owned()
         }
         Error::Lost { task } => {
-            format!("Run `mirror lock -t {task}` to win the locks back: what is staged is still there; a `mirror run` starts anew")
+            format!("Run `mirror lock -t {task}` to win the locks back: what is staged is still there")
         }
         Error::NotLocked { task, paths } => format!("Run `mirror lock -t {task} {}`, or stage with --lock", writes(paths)),
         Error::OutsideLockSet { paths, .. } => {
@@ -277,6 +277,11 @@ fn refused(verb: &str, conflicts: &[Conflict]) -> Vec<String> {
 /// Returns what a shell takes for one word: what is pasted must not run anything.
 fn word(named: &impl ToString) -> String {
     let text = named.to_string();
+    // For an equals sign alone an argument needs no quotes.
+    let rest = text.replace('=', "");
+    if shlex::try_quote(&rest).is_ok_and(|quoted| quoted == rest) {
+        return text;
+    }
     // No name has the one byte that cannot be quoted.
     shlex::try_quote(&text).map_or_else(|_| text.clone(), Cow::into_owned)
 }
