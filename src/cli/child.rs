@@ -1,6 +1,7 @@
 //! The command of a run: started under a guard, told of signals, stopped when the locks are lost.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc;
@@ -8,8 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use mirror::coordinator::{Guard, WorkingCopy};
+use mirror::disk::contained::Root;
+use mirror::git;
 use mirror::host::{Stopwatch, stray};
-use mirror::{disk, git};
+use mirror::model::RepoPath;
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::low_level::siginfo::Origin;
@@ -141,8 +144,7 @@ pub(crate) fn guard() -> std::io::Result<Guard> {
 
 fn command(order: &Order<'_>, copy: &WorkingCopy) -> std::io::Result<Command> {
     let directory = copy.root.join(order.below);
-    // An empty or untracked directory is in no copy. Anywhere else a relative path would name another file.
-    disk::create_dir_all(&directory).map_err(std::io::Error::other)?;
+    make_below(&copy.root, order.below).map_err(std::io::Error::other)?;
     let guard = guard()?;
     let mut command = Command::new(guard.program);
     command.args(guard.words);
@@ -160,6 +162,17 @@ fn command(order: &Order<'_>, copy: &WorkingCopy) -> std::io::Result<Command> {
         command.stdout(std::io::stderr());
     }
     Ok(command)
+}
+
+/// Makes the directory where the user stands, which is in no copy while it is empty or untracked: anywhere else a relative path
+/// would name another file. No link in the copy is followed: it could lead out of it.
+fn make_below(root: &Path, below: &Path) -> anyhow::Result<()> {
+    if below.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let inside = RepoPath::new(below.join("inside").as_os_str().as_bytes())?;
+    Root::open(root)?.make_parents(&inside)?;
+    Ok(())
 }
 
 /// Finds a program that is named by a path: in the working copy, or where the user stands, since what git does not track is

@@ -173,38 +173,27 @@ fn many_copies_are_made_at_once() {
 #[test]
 fn a_directory_that_is_in_no_copy_is_made_there() {
     let sandbox = repository();
-    std::fs::create_dir_all(sandbox.path("empty/below")).unwrap();
-    let from = sandbox.mirror_program().at(sandbox.path("empty/below"));
-    let arguments = [
-        "run",
-        "-w",
-        ".",
-        "-m",
-        "new",
-        "--",
-        "sh",
-        "-c",
-        "echo x > created; echo y > ../../src/a.js",
-    ];
-    from.args(arguments).run().exited(5);
-    let from = sandbox.mirror_program().at(sandbox.path("empty/below"));
-    from.args([
-        "run",
-        "-w",
-        ".",
-        "-m",
-        "new",
-        "--",
-        "sh",
-        "-c",
-        "echo x > created",
-    ])
-    .run()
-    .succeeded();
-    assert_eq!(
-        sandbox.git(["show", "--name-only", "--format="]).trim(),
-        "empty/below/created"
-    );
+    let at = |place: &str, script: &str| {
+        std::fs::create_dir_all(sandbox.path(place)).unwrap();
+        let program = sandbox.mirror_program().at(sandbox.path(place));
+        program
+            .args(["run", "-w", ".", "-m", "new", "--", "sh", "-c", script])
+            .run()
+    };
+    at("empty/below", "echo x > created; echo y > ../../src/a.js").exited(5);
+    at("empty/below", "echo x > created").succeeded();
+    let changed = sandbox.git(["show", "--name-only", "--format="]);
+    assert_eq!(changed.trim(), "empty/below/created");
+    // What the user made a directory is a link in the copy, and leads elsewhere.
+    let elsewhere = sandbox.beside("elsewhere");
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, sandbox.path("link")).unwrap();
+    sandbox.commit_all("a link");
+    sandbox.shell("rm link");
+    let refused = at("link/below", "touch made");
+    assert_ne!(refused.code(), Some(0), "{refused}");
+    assert_eq!(std::fs::read_dir(elsewhere).unwrap().count(), 0);
+    sandbox.shell("rmdir link/below link; git checkout -q link");
     assert_clean(&sandbox);
 }
 
