@@ -198,6 +198,9 @@ impl Coordinator {
         } else {
             self.refuse_in_the_way(&at).map_err(refuse)?;
         }
+        if let Some(file) = at.ancestors().find(|above| above.exists() && !above.is_dir()) {
+            return Err(refuse(format!("{} is no directory", file.display())));
+        }
         for above in at.ancestors() {
             if let Some(owner) = owner_of(above)? {
                 let why = format!("it belongs to the working copies of {}", owner.display());
@@ -241,10 +244,9 @@ impl Coordinator {
             path: own.to_owned(),
             why,
         };
-        if let Some(above) = own.parent() {
-            disk::create_dir_all(above)?;
-        }
-        disk::create_private_dir(own)?;
+        let made = own.parent().map_or(Ok(()), disk::create_dir_all);
+        made.and_then(|()| disk::create_private_dir(own))
+            .map_err(|error| refuse(format!("{error}: {}", error.kind())))?;
         let is_safe = contained::stat(own)?.is_some_and(|stat| {
             stat.kind == FileKind::Directory
                 && stat.uid == filesystem::current_user()
@@ -313,7 +315,8 @@ fn directory_name(root: &Path) -> OsString {
 fn real(path: &Path) -> PathBuf {
     for above in path.ancestors() {
         if let (Ok(real), Ok(rest)) = (above.canonicalize(), path.strip_prefix(above)) {
-            return real.join(rest);
+            // Components alone: joining an empty rest ends in a slash, and then a file is not found.
+            return real.components().chain(rest.components()).collect();
         }
     }
     path.to_owned()

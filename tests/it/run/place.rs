@@ -192,6 +192,7 @@ fn a_directory_that_vanished_and_a_run_that_was_killed_leave_nothing() {
 fn a_place_where_copies_would_be_in_the_way_is_refused() {
     let sandbox = repository();
     sandbox.shell("mkdir -p ../other/.mirror ../pool/theirs; git worktree add -q ../linked");
+    sandbox.shell("touch ../pool/file");
     sandbox.shell("printf /somewhere/else > ../pool/theirs/mirror-owner; ln -s root/src ../link");
     for (directory, why) in [
         (".", "inside the working tree"),
@@ -205,6 +206,8 @@ fn a_place_where_copies_would_be_in_the_way_is_refused() {
         (".mirror/transactions/x", "mirror keeps other things there"),
         ("../other/.mirror/x", "another repository's .mirror"),
         ("../pool/theirs/x", "the working copies of /somewhere/else"),
+        ("../pool/file", "file is no directory"),
+        ("../pool/file/x", "file is no directory"),
         ("not/there/../../../x", "a directory that is not there"),
     ] {
         set(&sandbox, directory);
@@ -223,6 +226,14 @@ fn a_place_where_copies_would_be_in_the_way_is_refused() {
         assert!(said.contains("Working copies cannot lie in"), "{said}");
     }
     assert_eq!(sandbox.git(["status", "--porcelain"]), "");
+    // That nothing can be made there shows when it is tried.
+    set(&sandbox, "/proc/copies");
+    let refused = run(&sandbox, &["-w", "src/a.js"], "echo").exited(2).stderr();
+    assert!(
+        refused.contains("creating the directory /proc/copies"),
+        "{refused}"
+    );
+    assert!(refused.contains("Hint: Name a directory"), "{refused}");
     for (directory, why) in [("~/copies", "is not expanded"), ("''", "expected a directory")] {
         set(&sandbox, directory);
         let refused = run(&sandbox, &["-w", "src/a.js"], "echo").exited(2);
