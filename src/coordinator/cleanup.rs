@@ -283,10 +283,7 @@ fn branches(coordinator: &mut Coordinator, dry_run: bool, cleaned: &mut Cleaned)
     let Some(git) = &coordinator.git else {
         return Ok(());
     };
-    let head = match git.head()? {
-        crate::git::Head::Branch { tip, .. } => tip,
-        crate::git::Head::Detached { tip } => Some(tip),
-    };
+    let head = git.head()?.tip();
     for (name, tip) in git.branches(BRANCHES)? {
         let id = name
             .rsplit('/')

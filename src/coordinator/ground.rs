@@ -8,7 +8,7 @@ use std::io::{self, Cursor, Read};
 use crate::coordinator::{Coordinator, Error, look};
 use crate::disk::contained::{FileKind, Root};
 use crate::disk::{DiskError, hash, walk};
-use crate::git::{Git, Head};
+use crate::git::Git;
 use crate::model::{Change, Entry, FileMode, ObjectId, RepoPath, TreeEntry};
 use crate::store::Transaction;
 use crate::workspace::manifest::Slot;
@@ -155,10 +155,7 @@ impl<'a> Ground<'a> {
         Ok(match (self.git, self.base) {
             (None, _) => None,
             (Some(_), Some(base)) => Some(base),
-            (Some(git), None) => match git.head()? {
-                Head::Branch { tip, .. } => tip,
-                Head::Detached { tip } => Some(tip),
-            },
+            (Some(git), None) => git.head()?.tip(),
         })
     }
 

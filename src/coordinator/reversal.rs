@@ -90,7 +90,7 @@ impl Reversal {
     ) -> Result<(), Error> {
         let changed = match (&mut self.before, &coordinator.git) {
             (Past::Recorded { differences, .. }, Some(git)) => {
-                let tip = base.map_or_else(|| tip(git), |base| Ok(Some(base)))?;
+                let tip = base.map_or_else(|| git.head().map(|head| head.tip()), |base| Ok(Some(base)))?;
                 let changed = changed_in_git(git, tip, differences)?;
                 if base.is_none() && changed.is_empty() {
                     refuse_user_changes(coordinator, git, differences)?;
@@ -196,13 +196,6 @@ impl Reversal {
         }
         .into())
     }
-}
-
-fn tip(git: &Git) -> Result<Option<ObjectId>, Error> {
-    Ok(match git.head()? {
-        Head::Branch { tip, .. } => tip,
-        Head::Detached { tip } => Some(tip),
-    })
 }
 
 fn recorded(

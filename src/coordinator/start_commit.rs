@@ -3,7 +3,7 @@
 use crate::coordinator::{Coordinator, Error};
 use crate::disk::contained::FileKind;
 use crate::disk::sync;
-use crate::git::{Head, NewCommit, Source};
+use crate::git::{NewCommit, Source};
 use crate::model::{ObjectId, RepoPath, TransactionId, TreeEntry};
 
 /// The message of a commit that only a working copy ever points to.
@@ -19,10 +19,7 @@ pub(super) fn start_commit(
     let Some(git) = &coordinator.git else {
         return Ok(None);
     };
-    let tip = match git.head()? {
-        Head::Branch { tip, .. } => tip,
-        Head::Detached { tip } => Some(tip),
-    };
+    let tip = git.head()?.tip();
     let uncommitted = if recorded { Vec::new() } else { git.differing()? };
     if let (Some(tip), true) = (tip, uncommitted.is_empty()) {
         return Ok(Some(tip));

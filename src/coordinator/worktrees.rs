@@ -198,11 +198,12 @@ impl Coordinator {
         }
     }
 
+    /// Makes a working copy what the next run begins from, unless others land before that.
     fn clear(&self, place: &Place, base: Option<ObjectId>) -> Result<WorktreeState, Error> {
         let tree = place.tree();
         let is_there = contained::stat(&tree)?.is_some();
         if let (Some(git), Some(base), true) = (&self.git, base, is_there) {
-            self.linked_tree(git, &tree, base, false)?;
+            self.linked_tree(git, &tree, git.head()?.tip().unwrap_or(base), false)?;
             return Ok(WorktreeState::Idle);
         }
         self.remove_tree(place)?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use git2::{Commit, Delta, DiffOptions, Index, IndexEntry, IndexEntryExtendedFlag, Oid, Tree};
 
 use crate::disk;
-use crate::git::{Git, GitError, Head, Result, cached_tree, oid, system_path};
+use crate::git::{Git, GitError, Result, cached_tree, oid, system_path};
 use crate::model::{ObjectId, RepoPath};
 
 /// One line of what git tells `pre-push`: a ref that shall move at the other side.
@@ -86,10 +86,7 @@ impl Git {
     /// one. `git commit -a` and `git commit PATH` prepare an index of their own: `file` is what git names in the
     /// hook's environment.
     pub fn changed_in_index(&self, file: &Path) -> Result<BTreeSet<RepoPath>> {
-        let tip = match self.head()? {
-            Head::Branch { tip, .. } => tip,
-            Head::Detached { tip } => Some(tip),
-        };
+        let tip = self.head()?.tip();
         let head = tip.map(|tip| self.tree_of(tip)).transpose()?;
         let content = disk::read_if_there(file)?.unwrap_or_default();
         let known = cached_tree::root(&content).and_then(|tree| self.repository.find_tree(oid(tree)).ok());

@@ -137,13 +137,17 @@ impl IndexView {
         entry_of(&self.index, path)
     }
 
+    /// Tells whether a file was written in the same instant as the index, or later: then its numbers prove nothing.
+    pub fn is_racy(&self, stat: &Stat) -> bool {
+        stat.mtime_ns >= self.written_ns
+    }
+
     /// Tells whether the index's numbers prove, by git's own rules, that the file has not been written since.
     pub fn is_clean_stat(&self, path: &RepoPath, stat: &Stat) -> bool {
         let Some(entry) = exact(&self.index, path) else {
             return false;
         };
-        // A file that was written in the same instant as the index proves nothing.
-        if stat.mtime_ns >= self.written_ns {
+        if self.is_racy(stat) {
             return false;
         }
         let executable = stat.mode & 0o100 != 0;

@@ -46,6 +46,14 @@ impl Head {
             Self::Detached { .. } => None,
         }
     }
+
+    /// Returns the commit that is checked out, if there is one yet.
+    pub fn tip(&self) -> Option<ObjectId> {
+        match self {
+            Self::Branch { tip, .. } => *tip,
+            Self::Detached { tip } => Some(*tip),
+        }
+    }
 }
 
 impl Git {

@@ -7,9 +7,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use git2::{ObjectType, Oid};
+
+use crate::disk::contained::{FileKind, Stat};
 use crate::disk::{self, staged, walk};
-use crate::git::{Git, GitError, Head, Result, cached_tree};
-use crate::model::{ObjectId, RepoPath};
+use crate::git::{Git, GitError, Head, IndexView, Result, cached_tree, object_id};
+use crate::model::{FileMode, ObjectId, RepoPath};
 
 /// What git, used by hand or killed, leaves in the directory of a working tree: locks, and what it was in the middle of.
 const REMAINS: [&str; 16] = [
@@ -107,11 +110,10 @@ impl Git {
         let name = commit.to_string();
         // Not by `git reset`: it deletes refs that are not there, under a lock on those of the whole repository, and
         // killed in there it leaves that lock for everybody.
-        staged::persist(
-            &self.git_dir().join("HEAD"),
-            format!("{name}\n").as_bytes(),
-            0o666,
-        )?;
+        let (head, content) = (self.git_dir().join("HEAD"), format!("{name}\n"));
+        if disk::read_if_there(&head)?.as_deref() != Some(content.as_bytes()) {
+            staged::persist(&head, content.as_bytes(), 0o666)?;
+        }
         self.run(&["read-tree", "--reset", "-u", &name], b"")?;
         self.run(&["clean", "-ffdxq"], b"")?;
         match self.operation_in_progress() {
@@ -139,8 +141,25 @@ impl Git {
         let index = self.index()?;
         let found = walk::below(self.root(), &mut |_| Ok::<_, GitError>(true))?;
         let is_clean = |found: &walk::Found| {
-            RepoPath::new(found.path.as_slice()).is_ok_and(|path| index.is_clean_stat(&path, &found.stat))
+            RepoPath::new(found.path.as_slice()).is_ok_and(|path| {
+                index.is_clean_stat(&path, &found.stat) || self.is_racily_clean(&index, &path, &found.stat)
+            })
         };
         Ok(found.len() == index.len() && found.iter().all(is_clean))
+    }
+
+    /// Tells whether a file that git wrote in the same instant as the index holds, byte for byte, what the index says.
+    fn is_racily_clean(&self, index: &IndexView, path: &RepoPath, stat: &Stat) -> bool {
+        let mode = if stat.is_executable() {
+            FileMode::Executable
+        } else {
+            FileMode::Regular
+        };
+        let held = || Oid::hash_file(ObjectType::Blob, self.root().join(path.as_path()));
+        index.is_racy(stat)
+            && stat.kind == FileKind::File
+            && index.entry(path).is_some_and(|entry| {
+                entry.mode == mode && held().is_ok_and(|held| object_id(held) == entry.id)
+            })
     }
 }

@@ -1,5 +1,7 @@
 //! The pool of working copies.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use crate::run::{assert_clean, repository, run, running};
 use crate::support::Sandbox;
 
@@ -208,4 +210,23 @@ fn what_cannot_be_recorded_is_refused_before_the_command_runs() {
     assert!(!ran.stdout().contains("it ran"), "{ran}");
     let ran = run(&sandbox, &["--in-place", "--grow", "-w", "src/"], "echo it ran").exited(2);
     assert!(!ran.stdout().contains("it ran"), "{ran}");
+}
+
+#[test]
+fn a_copy_that_came_back_is_what_the_next_run_begins_from() {
+    let sandbox = repository();
+    let index = sandbox.root().join(".git/worktrees/mirror-1/index");
+    let inode = || std::fs::metadata(&index).unwrap().ino();
+    let look = format!("stat -c %i '{}' > src/b.js", index.display());
+    run(&sandbox, &["-w", "src/", "-m", "one"], "echo one > src/a.js").succeeded();
+    // Git replaces its index whenever it makes a working copy another one.
+    let returned = inode();
+    run(&sandbox, &["-w", "src/", "-m", "two"], &look).succeeded();
+    assert_eq!(sandbox.read("src/b.js").trim(), returned.to_string());
+    let returned = inode();
+    sandbox.write("src/a.js", "by hand\n");
+    sandbox.git(["commit", "-qam", "by hand"]);
+    run(&sandbox, &["-w", "src/", "-m", "three"], &look).succeeded();
+    assert_ne!(sandbox.read("src/b.js").trim(), returned.to_string());
+    assert_clean(&sandbox);
 }
