@@ -96,6 +96,28 @@ fn overhead(root: &Path) {
             run(git(&by_hand).args(["commit", "-q", "-a", "-m", "bench"]));
         })
     });
+    let kept = root.join("kept");
+    let durable = |at: &Path| {
+        let mut git = git(at);
+        git.args(["-c", "core.fsync=all"]);
+        git
+    };
+    run(git(&by_hand).args(["worktree", "add", "-q", "-b", "kept", "../kept"]));
+    Row {
+        what,
+        peer: "git reset and clean, the command, durable git commit and merge",
+        target: 1.01,
+    }
+    .compare(5, ours, || {
+        timed(|| {
+            run(git(&kept).args(["reset", "-q", "--hard", "main"]));
+            run(git(&kept).args(["clean", "-ffdxq"]));
+            run(Command::new("sh").args(["-c", script]).current_dir(&kept));
+            run(durable(&kept).args(["add", "-A"]));
+            run(durable(&kept).args(["commit", "-q", "-m", "bench"]));
+            run(durable(&by_hand).args(["merge", "-q", "--ff-only", "kept"]));
+        })
+    });
 }
 
 /// How many work at once.
