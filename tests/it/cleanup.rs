@@ -25,18 +25,8 @@ fn commit(sandbox: &Sandbox) {
     let large: Vec<u8> = (0..200_000_u32)
         .flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes())
         .collect();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "agent", "a"])
-        .input(large)
-        .run()
-        .succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "agent", "new"])
-        .input("new\n")
-        .run()
-        .succeeded();
+    sandbox.stage("agent", "a", large);
+    sandbox.stage("agent", "new", "new\n");
     sandbox
         .mirror(["stage", "-t", "agent", "--delete", "d/x"])
         .succeeded();
@@ -123,12 +113,7 @@ fn what_a_commit_displaced_is_undone_byte_for_byte_from_one_packed_file() {
 fn what_git_recorded_is_not_kept_twice() {
     let sandbox = repository();
     sandbox.mirror(["begin", "-t", "agent", "-w", "a"]).succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "agent", "a"])
-        .input("new\n")
-        .run()
-        .succeeded();
+    sandbox.stage("agent", "a", "new\n");
     sandbox.mirror(["commit", "-t", "agent", "-m", "x"]).succeeded();
     age(&sandbox, "2 hours");
     let document = sandbox.mirror(["cleanup", "--json"]).succeeded().json();
@@ -181,12 +166,7 @@ fn what_is_too_old_goes_and_what_is_staged_stays() {
     sandbox
         .mirror(["begin", "-t", "open", "-w", "a", "--branch"])
         .succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "open", "a"])
-        .input("staged\n")
-        .run()
-        .succeeded();
+    sandbox.stage("open", "a", "staged\n");
     std::fs::create_dir(sandbox.path(".mirror/quarantine/0190f3a4-0000-7000-8000-000000000001")).unwrap();
     age(&sandbox, "3 days");
     sandbox.shell("touch .mirror/quarantine; mkdir .mirror/quarantine/0190f3a4-0000-7000-8000-000000000002");
@@ -309,12 +289,7 @@ fn displaced_files_take_no_more_room_than_they_may_and_the_oldest_go_first() {
         let large: Vec<u8> = (0..200_000_u32)
             .flat_map(|number| (number ^ round).wrapping_mul(2_246_822_519).to_le_bytes())
             .collect();
-        sandbox
-            .mirror_program()
-            .args(["stage", "-t", "agent", "a"])
-            .input(large)
-            .run()
-            .succeeded();
+        sandbox.stage("agent", "a", large);
         sandbox.mirror(["commit", "-t", "agent"]).succeeded();
     }
     age(&sandbox, "2 hours");
@@ -388,12 +363,7 @@ fn transactions_are_forgotten_with_the_history() {
     let sandbox = repository();
     configure(&sandbox, "history: {keep_days: 0}\n");
     sandbox.mirror(["begin", "-t", "agent", "-w", "a"]).succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "agent", "a"])
-        .input("new\n")
-        .run()
-        .succeeded();
+    sandbox.stage("agent", "a", "new\n");
     sandbox.mirror(["commit", "-t", "agent", "-m", "x"]).succeeded();
     sandbox.mirror(["cleanup"]).succeeded();
     sandbox.mirror(["undo", "-t", "agent", "--dry-run"]).succeeded();

@@ -162,18 +162,8 @@ fn a_directory_without_git_can_be_undone_too() {
     sandbox
         .mirror(["begin", "-t", "agent", "-w", "a", "-w", "d/"])
         .succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "agent", "a"])
-        .input("new\n")
-        .run()
-        .succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "agent", "d/e/f"])
-        .input("new\n")
-        .run()
-        .succeeded();
+    sandbox.stage("agent", "a", "new\n");
+    sandbox.stage("agent", "d/e/f", "new\n");
     sandbox.mirror(["commit", "-t", "agent"]).succeeded();
     assert!(sandbox.exists("d/e/f"));
     undo(&sandbox, &[]).succeeded();
@@ -190,12 +180,7 @@ fn a_file_that_took_the_place_of_a_directory_gives_it_back() {
         sandbox
             .mirror(["stage", "-t", "agent", "--delete", "d"])
             .succeeded();
-        sandbox
-            .mirror_program()
-            .args(["stage", "-t", "agent", "d"])
-            .input("file\n")
-            .run()
-            .succeeded();
+        sandbox.stage("agent", "d", "file\n");
         sandbox
             .mirror(["commit", "-t", "agent"].iter().chain(message))
             .succeeded();
@@ -251,12 +236,7 @@ fn what_changed_since_is_refused_by_name_and_the_rest_stays() {
         .mirror(["commit", "-t", "agent", "-m", "every kind"])
         .succeeded();
     sandbox.mirror(["begin", "-t", "later", "-w", "a"]).succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "later", "a"])
-        .input("later\n")
-        .run()
-        .succeeded();
+    sandbox.stage("later", "a", "later\n");
     sandbox
         .mirror(["commit", "-t", "later", "-m", "later"])
         .succeeded();
@@ -288,12 +268,7 @@ fn uncommitted_changes_are_in_the_way_by_name() {
     assert_eq!(sandbox.read("user"), "elsewhere\n");
 
     sandbox.mirror(["begin", "-t", "agent", "-w", "a"]).succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "agent", "a"])
-        .input("new\n")
-        .run()
-        .succeeded();
+    sandbox.stage("agent", "a", "new\n");
     sandbox.mirror(["commit", "-t", "agent"]).succeeded();
     sandbox.write("a", "by the user\n");
     assert_refused(&sandbox, &[], 5, &["Changed again since", "a"]);
@@ -357,12 +332,7 @@ fn an_older_transaction_is_named_and_an_unknown_one_refused() {
         .succeeded()
         .json();
     sandbox.mirror(["begin", "-t", "agent", "-w", "user"]).succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "agent", "user"])
-        .input("second\n")
-        .run()
-        .succeeded();
+    sandbox.stage("agent", "user", "second\n");
     sandbox
         .mirror(["commit", "-t", "agent", "-m", "second"])
         .succeeded();
@@ -438,12 +408,7 @@ fn what_is_recorded_can_be_undone_after_cleanup_and_what_is_not_cannot() {
 fn bytes_that_somebody_wrote_to_a_displaced_file_are_not_taken_for_the_old_ones() {
     let sandbox = repository();
     sandbox.mirror(["begin", "-t", "agent", "-w", "a"]).succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "agent", "a"])
-        .input("new\n")
-        .run()
-        .succeeded();
+    sandbox.stage("agent", "a", "new\n");
     let open = std::fs::OpenOptions::new()
         .append(true)
         .open(sandbox.path("a"))
@@ -487,12 +452,7 @@ fn what_filters_make_of_files_is_put_back_as_they_made_it() {
     sandbox
         .mirror(["begin", "-t", "agent", "-w", "note.txt"])
         .succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "agent", "note.txt"])
-        .input("three\r\n")
-        .run()
-        .succeeded();
+    sandbox.stage("agent", "note.txt", "three\r\n");
     sandbox
         .mirror(["commit", "-t", "agent", "-m", "three"])
         .succeeded();
@@ -529,12 +489,7 @@ fn modes_beyond_the_exec_bit_come_back_as_they_were() {
         |mode| std::fs::set_permissions(sandbox.path("a"), std::fs::Permissions::from_mode(mode)).unwrap();
     set(0o640);
     sandbox.mirror(["begin", "-t", "agent", "-w", "a"]).succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "agent", "a"])
-        .input("new\n")
-        .run()
-        .succeeded();
+    sandbox.stage("agent", "a", "new\n");
     sandbox.mirror(["commit", "-t", "agent"]).succeeded();
     undo(&sandbox, &[]).succeeded();
     let mode = std::fs::metadata(sandbox.path("a")).unwrap().permissions().mode();

@@ -95,12 +95,7 @@ fn two_refs_do_not_move_in_one_instant() {
     sandbox
         .mirror(["begin", "-t", "t", "-w", "a", "--branch"])
         .succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "t", "a"])
-        .input("new\n")
-        .run()
-        .succeeded();
+    sandbox.stage("t", "a", "new\n");
     let running = stopped_at(&sandbox, "carry-out.ref-moved", &["-m", "m"]);
     // The target is new already, and the task's branch is still there.
     assert_eq!(sandbox.git(["show", "main:a"]), "new");
@@ -227,12 +222,7 @@ fn a_service_that_asks_for_no_token_has_two_users() {
 fn nobody_commits_while_somebody_is_stopped_in_the_middle_of_a_commit() {
     let sandbox = staged();
     sandbox.mirror(["begin", "-t", "u", "-w", "c"]).succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "u", "c"])
-        .input("new\n")
-        .run()
-        .succeeded();
+    sandbox.stage("u", "c", "new\n");
     let running = stopped_at(&sandbox, "commit.decided", &[]);
     let mirror = env!("CARGO_BIN_EXE_mirror");
     // Had it a way, it would have taken it: it is not waiting for its turn, but for a process that does not run.
@@ -256,12 +246,7 @@ fn a_directory_that_is_moved_away_takes_along_what_is_written_into_it() {
     let sandbox = Sandbox::with_files(&[("d/a", "old\n")]);
     sandbox.mirror(["init"]).succeeded();
     sandbox.mirror(["begin", "-t", "t", "-w", "d/"]).succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "t", "d/a"])
-        .input("new\n")
-        .run()
-        .succeeded();
+    sandbox.stage("t", "d/a", "new\n");
     let running = stopped_at(&sandbox, "commit.decided", &[]);
     fs::rename(sandbox.path("d"), sandbox.path("moved")).unwrap();
     running.resume();

@@ -14,18 +14,8 @@ fn killed_at(point: &str) -> (Sandbox, PathBuf) {
     let sandbox = Sandbox::with_files(&[("f", "old\n"), ("d/g", "old\n"), ("kept", "kept\n")]);
     sandbox.mirror(["init"]).succeeded();
     sandbox.mirror(["begin", "-t", "t", "-w", "."]).succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "t", "f"])
-        .input("new\n")
-        .run()
-        .succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "t", "d/n"])
-        .input("new\n")
-        .run()
-        .succeeded();
+    sandbox.stage("t", "f", "new\n");
+    sandbox.stage("t", "d/n", "new\n");
     sandbox
         .mirror(["stage", "-t", "t", "--delete", "d/g"])
         .succeeded();
@@ -264,12 +254,7 @@ fn staged_bytes_that_somebody_exchanged_are_not_committed() {
     let sandbox = Sandbox::with_files(&[("f", "old\n")]);
     sandbox.mirror(["init"]).succeeded();
     sandbox.mirror(["begin", "-t", "t", "-w", "f"]).succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "t", "f"])
-        .input("new\n")
-        .run()
-        .succeeded();
+    sandbox.stage("t", "f", "new\n");
     let slot = sandbox.path(sandbox.shell("ls .mirror/transactions/*/s/*").trim());
     fs::write(sandbox.beside("secret"), "secret\n").unwrap();
     let exchanges: [&dyn Fn(); 3] = [

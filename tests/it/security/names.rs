@@ -161,12 +161,7 @@ fn a_symlink_for_gitmodules_in_the_target_is_never_checked_out() {
     sandbox
         .mirror(["begin", "-t", "b", "-w", "f", "--branch"])
         .succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "b", "f"])
-        .input("x\n")
-        .run()
-        .succeeded();
+    sandbox.stage("b", "f", "x\n");
     // Git itself refuses to make such a commit, so a hostile one is put together by hand.
     sandbox.shell(
         "blob=$(printf /etc/passwd | git hash-object -w --stdin)
@@ -279,12 +274,7 @@ fn a_message_is_text_and_nothing_else() {
     ];
     for message in messages {
         let sandbox = with_task();
-        sandbox
-            .mirror_program()
-            .args(["stage", "-t", "t", "f"])
-            .input("x\n")
-            .run()
-            .succeeded();
+        sandbox.stage("t", "f", "x\n");
         let word = format!("--message={message}");
         let left = sandbox.mirror(["commit", "-t", "t", &word]).succeeded();
         super::assert_shown(&left);
@@ -306,12 +296,7 @@ fn a_message_is_text_and_nothing_else() {
 #[test]
 fn a_huge_message_is_kept_whole() {
     let sandbox = with_task();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "t", "f"])
-        .input("x\n")
-        .run()
-        .succeeded();
+    sandbox.stage("t", "f", "x\n");
     let message = "long line ".repeat(10_000);
     sandbox.mirror(["commit", "-t", "t", "-m", &message]).succeeded();
     let kept = sandbox.git(["log", "-1", "--format=%s"]);

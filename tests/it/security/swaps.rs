@@ -145,12 +145,7 @@ fn no_swapped_directory_lets_a_byte_out_or_in() {
     sandbox.mirror(["recover"]).succeeded();
     drop(sandbox.mirror(["rollback", "-t", "t"]));
     sandbox.mirror(["begin", "-t", "last", "-w", "d/"]).succeeded();
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "last", "d/last"])
-        .input("last\n")
-        .run()
-        .succeeded();
+    sandbox.stage("last", "d/last", "last\n");
     sandbox.mirror(["commit", "-t", "last"]).succeeded();
     assert_eq!(sandbox.read("d/last"), "last\n");
 }

@@ -228,12 +228,7 @@ fn a_program_gets_a_diff_byte_for_byte() {
     let sandbox = Sandbox::repository();
     run(&sandbox, &["init"]);
     run(&sandbox, &["begin", "-t", "a", "-w", "f"]);
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "a", "f"])
-        .input(HOSTILE)
-        .run()
-        .succeeded();
+    sandbox.stage("a", "f", HOSTILE);
     let patch = sandbox.mirror(["diff", "-t", "a"]).succeeded().stdout();
     assert!(patch.chars().any(misleads));
     let applied = sandbox.program("git").args(["apply", "-"]).input(patch);
@@ -246,12 +241,7 @@ fn a_person_gets_a_diff_that_is_safe_to_look_at() {
     let sandbox = Sandbox::repository();
     run(&sandbox, &["init"]);
     run(&sandbox, &["begin", "-t", "a", "-w", "f"]);
-    sandbox
-        .mirror_program()
-        .args(["stage", "-t", "a", "f"])
-        .input(HOSTILE)
-        .run()
-        .succeeded();
+    sandbox.stage("a", "f", HOSTILE);
     // `script` gives the program a terminal.
     let command = format!("{} --color never diff -t a", env!("CARGO_BIN_EXE_mirror"));
     let seen = sandbox

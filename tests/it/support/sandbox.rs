@@ -174,6 +174,12 @@ impl Sandbox {
         self.mirror_program().args(arguments).run()
     }
 
+    /// Stages what a path shall hold, which has to succeed.
+    pub(crate) fn stage(&self, task: &str, path: &str, content: impl Into<Vec<u8>>) {
+        let staging = self.mirror_program().args(["stage", "-t", task, path]);
+        staging.input(content).run().succeeded();
+    }
+
     /// Runs git, which has to succeed, and returns what it printed without the last line end.
     pub(crate) fn git<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> String {
         self.try_git(arguments)
