@@ -4,7 +4,7 @@
 //! other branch, and the slots of a done transaction are searched for foreign bytes once more before they go. What it
 //! displaced, unless git knows it, stays for undo in a file of its own.
 
-use crate::coordinator::{Coordinator, Error, recover, settle, upkeep};
+use crate::coordinator::{Coordinator, Error, left_branches, recover, settle, upkeep};
 use crate::disk::{self, contained, fault, lock::FileLock};
 use crate::model::{RepoPath, TaskId, TransactionId, TransactionState, Verdict};
 use crate::store::{Release, Standing, Transaction};
@@ -21,9 +21,6 @@ const COLLECTED_PER_COMMIT: usize = 4;
 
 /// With more directories than this, commits do not leave any of them for later.
 const DIRECTORIES_MANY: usize = 256;
-
-/// The beginning of the full name of every task's own branch.
-const BRANCHES: &str = "refs/heads/mirror/";
 
 /// What to clean.
 #[derive(Debug, Clone, Copy, Default)]
@@ -280,40 +277,15 @@ fn is_old(coordinator: &Coordinator, id: &TransactionId, keep_ms: u64) -> Result
 }
 
 fn branches(coordinator: &mut Coordinator, dry_run: bool, cleaned: &mut Cleaned) -> Result<(), Error> {
-    let Some(git) = &coordinator.git else {
-        return Ok(());
-    };
-    let head = git.head()?.tip();
-    for (name, tip) in git.branches(BRANCHES)? {
-        let id = name
-            .rsplit('/')
-            .next()
-            .and_then(|id| id.parse::<TransactionId>().ok());
-        let row = match id {
-            Some(id) => coordinator.store.transaction(&id)?,
-            None => None,
-        };
-        if row.as_ref().is_some_and(|row| !has_ended(Some(row))) {
+    for left in left_branches::list(coordinator)? {
+        if !left.is_merged {
+            cleaned.kept_branches.push(left.name);
             continue;
         }
-        let target = row.and_then(|row| row.target);
-        let target = target
-            .map(|target| git.tip(&target))
-            .transpose()?
-            .flatten()
-            .or(head);
-        let is_merged = match target {
-            Some(target) => git.is_ancestor(tip, target)?,
-            None => false,
-        };
-        if !is_merged {
-            cleaned.kept_branches.push(name);
-            continue;
+        if let (Some(git), false) = (&coordinator.git, dry_run) {
+            git.delete_branch(&left.name, left.tip)?;
         }
-        if !dry_run {
-            git.delete_branch(&name, tip)?;
-        }
-        cleaned.branches.push(name);
+        cleaned.branches.push(left.name);
     }
     Ok(())
 }

@@ -31,6 +31,7 @@ mod hook;
 mod in_place;
 mod interrupt;
 mod landing;
+mod left_branches;
 mod linked;
 mod lock;
 mod look;

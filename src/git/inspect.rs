@@ -128,6 +128,23 @@ impl Git {
         Ok(None)
     }
 
+    /// Tells whether any working tree has the branch checked out.
+    pub fn is_checked_out(&self, reference: &str) -> Result<bool> {
+        let is_here = self.head()?.branch() == Some(reference);
+        Ok(is_here || self.checked_out_elsewhere(reference)?.is_some())
+    }
+
+    /// Tells whether a commit is in a branch whose full name does not begin with `prefix`.
+    pub fn is_in_another_branch(&self, commit: ObjectId, prefix: &str) -> Result<bool> {
+        let contains = format!("--contains={commit}");
+        let output = self.run(
+            &["for-each-ref", "--format=%(refname)", &contains, "refs/heads/"],
+            b"",
+        )?;
+        let mut names = output.split(|byte| *byte == b'\n');
+        Ok(names.any(|name| !name.is_empty() && !name.starts_with(prefix.as_bytes())))
+    }
+
     /// Returns the first line of a commit's message; of a merge, that of the commit that was merged.
     pub fn title(&self, commit: ObjectId) -> Result<String> {
         let fail = GitError::of("reading a commit");

@@ -377,3 +377,17 @@ fn transactions_are_forgotten_with_the_history() {
         "{left}"
     );
 }
+
+#[test]
+fn branches_that_are_checked_out_or_that_mirror_did_not_name_stay() {
+    let sandbox = repository();
+    let ours = |number: u32| format!("mirror/agent/019a0000-0000-7000-8000-00000000000{number}");
+    for branch in ["mirror/topic", &ours(1), &ours(2), &ours(3)] {
+        sandbox.git(["branch", branch]);
+    }
+    sandbox.git(["switch", "-q", &ours(1)]);
+    sandbox.shell(&format!("git worktree add -q ../linked {}", ours(2)));
+    sandbox.mirror(["cleanup", "--force"]).succeeded();
+    let left = sandbox.git(["for-each-ref", "--format=%(refname:short)", "refs/heads/"]);
+    assert_eq!(left, format!("main\n{}\n{}\nmirror/topic", ours(1), ours(2)));
+}
