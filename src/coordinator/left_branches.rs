@@ -12,6 +12,8 @@ pub(super) struct LeftBranch {
     /// Its full name.
     pub(super) name: String,
     pub(super) tip: ObjectId,
+    /// The transaction that it is named after.
+    pub(super) transaction: TransactionId,
     /// Whether all that it holds is in another branch, too.
     pub(super) is_merged: bool,
 }
@@ -44,7 +46,12 @@ pub(super) fn list(coordinator: &mut Coordinator) -> Result<Vec<LeftBranch>, Err
         if is_merged && git.is_checked_out(&name)? {
             continue;
         }
-        left.push(LeftBranch { name, tip, is_merged });
+        left.push(LeftBranch {
+            name,
+            tip,
+            transaction,
+            is_merged,
+        });
     }
     Ok(left)
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::coordinator::backoff::Backoff;
+use crate::coordinator::worktree_place::is_name;
 use crate::coordinator::{Coordinator, Error};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault};
@@ -68,6 +69,16 @@ impl Coordinator {
         let _turn = FileLock::acquire(&self.layout.linking())?;
         Ok(git.forget_worktree(path)?)
     }
+
+    /// Removes what git began to note of working trees of the pool and does not know a place of.
+    pub(super) fn forget_nameless_trees(&self, git: &Git) -> Result<(), Error> {
+        if !git.has_nameless(is_name)? {
+            return Ok(());
+        }
+        disk::create_private_dir(&self.layout.worktrees())?;
+        let _turn = FileLock::acquire(&self.layout.linking())?;
+        Ok(git.forget_nameless(is_name)?)
+    }
 }
 
 /// Tells whether two working trees are of one pool: in one directory, or each in a directory of its own there.
@@ -77,7 +88,7 @@ fn is_beside(one: &Path, other: &Path) -> bool {
 }
 
 /// Opens the working tree at `path` if it is one of this repository.
-fn ours(git: &Git, path: &Path) -> Option<Git> {
+pub(super) fn ours(git: &Git, path: &Path) -> Option<Git> {
     let tree = Git::open(path).ok().flatten()?;
     let is_ours = tree.root() == path.canonicalize().ok()? && tree.main_root() == git.main_root();
     is_ours.then_some(tree)

@@ -5,6 +5,7 @@
 //! [`Coordinator`], and opening recovers.
 
 mod abandon;
+mod after_power_loss;
 mod allocate;
 mod backoff;
 mod begin;

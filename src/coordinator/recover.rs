@@ -101,8 +101,7 @@ fn under_lock(coordinator: &mut Coordinator, observer: &mut dyn Observer) -> Res
         fault::point("recover.one");
     }
     if first_of_boot {
-        let boot = coordinator.host.now().boot;
-        staged::persist(&coordinator.layout.boot(), boot.as_str().as_bytes(), 0o600)?;
+        note_boot(coordinator)?;
     }
     for (transaction, reason) in &recovered.pending {
         observer.notice(&format!(
@@ -115,6 +114,21 @@ fn under_lock(coordinator: &mut Coordinator, observer: &mut dyn Observer) -> Res
         ));
     }
     Ok(recovered)
+}
+
+/// Clears up what power loss has left beside transactions, and notes that this was done in this boot. At best effort, since
+/// nobody's work depends on it: what fails is tried again by the next command.
+fn note_boot(coordinator: &mut Coordinator) -> Result<(), Error> {
+    if let Err(error) = coordinator.clear_up_after_power_loss() {
+        tracing::warn!(%error, "clearing up after a loss of power is left to the next command");
+        return Ok(());
+    }
+    let boot = coordinator.host.now().boot;
+    Ok(staged::persist(
+        &coordinator.layout.boot(),
+        boot.as_str().as_bytes(),
+        0o600,
+    )?)
 }
 
 /// Unfinished rows; after a reboot also every directory with a manifest, since the row `committing` may have been lost

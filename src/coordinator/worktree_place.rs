@@ -4,7 +4,7 @@
 //! directory is not there, or is another one by now. Several repositories may name the same directory: each has one of its
 //! own in there, with a file that says whose it is. Nothing is removed where that file does not name this repository.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Component, Path, PathBuf};
 
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::coordinator::worktrees::WorktreeState;
 use crate::coordinator::{Coordinator, Error};
 use crate::disk::contained::{self, FileKind};
-use crate::disk::{self, filesystem, hash, staged};
+use crate::disk::{self, filesystem, hash, staged, sync};
 use crate::model::TransactionId;
 use crate::workspace::DIRECTORY;
 
@@ -66,15 +66,11 @@ impl Place {
     ) -> Result<(), Error> {
         let record = serde_json::to_vec(&Record { state, transaction })
             .unwrap_or_else(|error| unreachable!("BUG: a word and a uuid are always JSON: {error}"));
-        self.note("state", &record)
-    }
-
-    /// Not durable: after a power loss nobody lives, and whatever it says is looked at again.
-    fn note(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
-        let draft = self.directory.join(format!("{name}.new"));
+        // Not durable: after a power loss nobody lives, and whatever it says is looked at again.
+        let draft = self.directory.join("state.new");
         disk::remove_file_if_there(&draft)?;
-        disk::write_new_file(&draft, bytes, 0o600)?;
-        Ok(disk::rename(&draft, &self.directory.join(name))?)
+        disk::write_new_file(&draft, &record, 0o600)?;
+        Ok(disk::rename(&draft, &self.directory.join("state"))?)
     }
 }
 
@@ -123,7 +119,13 @@ impl Coordinator {
             // Wherever the repository is moved to, that is where it lies.
             disk::remove_file_if_there(&place.directory.join("path"))?;
         } else {
-            place.note("path", place.tree.as_os_str().as_bytes())?;
+            // Durable: after a power loss nothing else would tell that it is there.
+            staged::persist(
+                &place.directory.join("path"),
+                place.tree.as_os_str().as_bytes(),
+                0o600,
+            )?;
+            sync::sync_directory(&self.layout.worktrees())?;
         }
         Ok((place, false))
     }
@@ -297,6 +299,12 @@ fn owner_of(directory: &Path) -> Result<Option<PathBuf>, Error> {
 
 fn name_of(number: u32) -> String {
     format!("mirror-{number}")
+}
+
+/// Tells whether git may have named a working copy of the pool so: after its directory, with more digits where that is taken.
+pub(super) fn is_name(name: &OsStr) -> bool {
+    let digits = name.to_str().and_then(|name| name.strip_prefix("mirror-"));
+    digits.is_some_and(|digits| digits.parse::<u64>().is_ok())
 }
 
 /// Names a repository's own directory after it, so that people know it, and after its place, so that no other has it. A dot

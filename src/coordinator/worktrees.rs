@@ -129,10 +129,21 @@ impl Coordinator {
 
     /// Takes the lock of a place, which the process has for as long as it works there.
     fn lock_place(&self, number: u32) -> Result<FileLock, Error> {
+        self.make_place(number)?;
+        Ok(FileLock::acquire(&self.place(number)?.lock())?)
+    }
+
+    /// Takes the lock of a place unless somebody works there.
+    pub(super) fn try_lock_place(&self, number: u32) -> Result<Option<FileLock>, Error> {
+        self.make_place(number)?;
+        Ok(FileLock::try_acquire(&self.place(number)?.lock())?)
+    }
+
+    fn make_place(&self, number: u32) -> Result<(), Error> {
         let directory = self.layout.worktrees().join(number.to_string());
         disk::create_private_dir(&self.layout.worktrees())?;
         disk::create_private_dir(&directory)?;
-        Ok(FileLock::acquire(&self.place(number)?.lock())?)
+        Ok(())
     }
 
     /// Makes the working copy what the transaction begins from, and notes what it holds.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use git2::{ObjectType, Oid};
 
-use crate::disk::contained::{FileKind, Stat};
+use crate::disk::contained::{self, FileKind, Stat};
 use crate::disk::{self, staged, walk};
 use crate::git::{Git, GitError, Head, IndexView, Result, cached_tree, object_id};
 use crate::model::{FileMode, ObjectId, RepoPath};
@@ -33,6 +33,9 @@ const REMAINS: [&str; 16] = [
     "rebase-apply",
     "sequencer",
 ];
+
+/// What git says of a working tree that it is making.
+const INITIALIZING: &[u8] = b"initializing";
 
 impl Git {
     /// Adds a working tree at `path`, which must not exist, without a branch, in which nothing is checked out yet. Git reads what it
@@ -78,6 +81,50 @@ impl Git {
             }
         }
         Ok(())
+    }
+
+    /// Tells whether there is something for [`forget_nameless`](Self::forget_nameless) to remove.
+    pub fn has_nameless(&self, is_ours: impl Fn(&OsStr) -> bool) -> Result<bool> {
+        Ok(!self.nameless(is_ours)?.is_empty())
+    }
+
+    /// Removes what git remembers of working trees of which it does not know where they are, if it has noted nothing that was staged
+    /// there, and `is_ours` accepts the name.
+    pub fn forget_nameless(&self, is_ours: impl Fn(&OsStr) -> bool) -> Result<()> {
+        for entry in self.nameless(is_ours)? {
+            disk::remove_dir_all(&entry)?;
+        }
+        Ok(())
+    }
+
+    fn nameless(&self, is_ours: impl Fn(&OsStr) -> bool) -> Result<Vec<PathBuf>> {
+        let mut nameless = Vec::new();
+        for (entry, named) in self.remembered()? {
+            let is_meant = named.as_os_str().is_empty() && entry.file_name().is_some_and(&is_ours);
+            let index = contained::stat(&entry.join("index"))?;
+            if is_meant && index.is_none_or(|index| index.size == 0) {
+                nameless.push(entry);
+            }
+        }
+        Ok(nameless)
+    }
+
+    /// Tells whether what git has of this linked working tree is whole: where it is, what it is at, what is staged, and nothing
+    /// of anybody who was not through.
+    pub fn is_whole(&self) -> Result<bool> {
+        let link = self.root().join(".git");
+        let is_remembered = self.remembered()?.iter().any(|(_, named)| *named == link);
+        let begun = disk::read_if_there(&self.git_dir().join("locked"))?.unwrap_or_default();
+        let names = disk::list(self.git_dir())?;
+        let is_locked = names.iter().any(|name| name.as_bytes().ends_with(b".lock"));
+        if !is_remembered || is_locked || begun.trim_ascii_end() == INITIALIZING {
+            return Ok(false);
+        }
+        let Head::Detached { tip } = self.head()? else {
+            return Ok(false);
+        };
+        let is_staged = contained::stat(&self.index_path())?.is_some();
+        Ok(is_staged && self.has_commit(tip)? && self.index().is_ok())
     }
 
     /// Returns the roots of all linked working trees that git remembers, whether they are there or not.

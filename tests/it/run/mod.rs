@@ -7,6 +7,7 @@ mod interrupts;
 mod landing;
 mod place;
 mod pool;
+mod power;
 mod shown;
 mod validation;
 
