@@ -164,6 +164,10 @@ impl Recording {
             )));
         }
         assert_clean(sandbox, at, "after power loss");
+        // A run is over with its process, whatever the disk has kept of it.
+        if self.situation.name.starts_with("run") && !found.tasks.is_empty() {
+            return Err(Violation(format!("tasks are left: {:?}", found.tasks)));
+        }
         if is_new {
             return Ok(Ending::New);
         }
