@@ -9,6 +9,7 @@ use crate::store::ended::{Ended, ended, verdict};
 use crate::store::error::StoreError;
 use crate::store::grant;
 use crate::store::hand_off;
+use crate::store::needs::Needs;
 use crate::store::rows::{Evidence, LockRow, Rows, Subject, TaskRow, WaiterRow};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -77,9 +78,27 @@ pub(crate) fn release(
         })?;
     }
     freed.extend(released.iter().map(|lock| lock.resource.clone()));
+    freed.extend(take_back_broken(rows, &row)?);
     grant::remove_if_idle(rows, id)?;
     let wake = hand_off::hand_off(rows, freed)?;
     Ok((if row.lost { Lease::Lost } else { Lease::Held }, released, wake))
+}
+
+/// Takes back what was handed over and not claimed, where a part of it was given back meanwhile: whoever comes for it is
+/// granted all of it or nothing.
+fn take_back_broken(rows: &mut dyn Rows, row: &TaskRow) -> Result<Vec<Resource>> {
+    let mut freed = Vec::new();
+    if !rows.has_waiters()? {
+        return Ok(freed);
+    }
+    for waiter in rows.waiters_of(&row.id)? {
+        let held = grant::held_by(rows, row)?;
+        let is_broken = !Needs::of(&held, &waiter.wants).uncovered.is_empty();
+        if is_broken && !waiter.is_queued() {
+            freed.extend(grant::take_back(rows, &waiter)?);
+        }
+    }
+    Ok(freed)
 }
 
 /// Tells whether giving `named` back means `held`: a whole stands for all shares of it.

@@ -5,9 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use mirror::model::Interrupter;
-use mirror::store::{AcquireError, Asker, Wait};
+use mirror::store::{AcquireError, Asker, Release, Wait};
 
-use super::bench::{Bench, everywhere, locks, task};
+use super::bench::{Bench, everywhere, lock, locks, task};
 
 const PATIENCE: Wait = Wait::UpTo(Duration::from_mins(2));
 
@@ -88,6 +88,37 @@ fn what_is_handed_over_and_not_claimed_is_taken_back_alone() {
         bench.store.renew(&task("grower")).unwrap();
         bench.begin("next", &["w:a"]).unwrap();
         assert_eq!(bench.held(), ["grower write file:own", "next write file:a"]);
+    });
+}
+
+/// It was handed over, given back by another process of the same task, and then claimed: whoever had asked was told that it had
+/// what somebody else might have by then.
+#[test]
+fn what_is_handed_over_and_given_back_in_part_is_not_claimed() {
+    everywhere(|bench| {
+        bench.begin("holder", &["w:a"]).unwrap();
+        bench.begin("grower", &["w:own"]).unwrap();
+        let asker = Asker::Task(task("grower"));
+        let none = Wait::UpTo(Duration::ZERO);
+        let wants = locks(&["w:a", "w:b", "w:c"]);
+        bench
+            .store
+            .acquire(&asker, &wants, none, &mut |_| {})
+            .unwrap_err();
+        bench.release("holder");
+        let given_back = Release::Some(vec![lock("w:b").resource]);
+        bench.store.release(&task("grower"), &given_back).unwrap();
+        assert_eq!(bench.held(), ["grower write file:own"], "all of it or nothing");
+        bench.begin("other", &["w:b"]).unwrap();
+        let refused = bench.store.acquire(&asker, &wants, none, &mut |_| {});
+        assert!(
+            matches!(refused, Err(AcquireError::TimedOut { .. })),
+            "{refused:?}"
+        );
+        bench.release("other");
+        bench.store.acquire(&asker, &wants, none, &mut |_| {}).unwrap();
+        let held = ["a", "b", "c", "own"].map(|path| format!("grower write file:{path}"));
+        assert_eq!(bench.held(), held);
     });
 }
 
