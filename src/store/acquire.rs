@@ -4,6 +4,7 @@ use serde_json::{Map, json};
 
 use crate::model::{EventKind, Lock, LockSet, Owner, Resource, TaskId, Ticket, TransactionId, Verdict};
 use crate::store::data::{Asker, HeldLock, NewEvent};
+use crate::store::deadlock::Found;
 use crate::store::ended::verdict;
 use crate::store::error::StoreError;
 use crate::store::grant;
@@ -114,10 +115,14 @@ pub(crate) fn acquire(
             Ok(Acquired::Refused(found.blockers))
         }
         Line::Probe => Ok(Acquired::Refused(found.blockers)),
-        Line::Stand(place) => match deadlock::find_cycle(rows, &request)? {
-            Some(cycle) => refuse_cycle(rows, &asking.row.id, cycle),
-            None => stand(rows, asking, wants, place),
-        },
+        Line::Stand(place) => {
+            let given_up: Vec<u64> = asking.abandoned.iter().map(|place| place.seq).collect();
+            match deadlock::find_cycle(rows, &request, &given_up, evidence)? {
+                Found::Cycle(cycle) => refuse_cycle(rows, &asking.row.id, cycle),
+                Found::Ask(questions) => Ok(Acquired::Ask(questions)),
+                Found::Nothing => stand(rows, asking, wants, place),
+            }
+        }
     }
 }
 

@@ -2,20 +2,23 @@
 //!
 //! A task that has nothing keeps nobody waiting, so sets taken at once never come here. Edges only appear when somebody
 //! queues, since nobody is overtaken: what a later one may have of a whole nobody before it waits for. So it is enough to
-//! look then, in the same act.
+//! look then, in the same act. Nobody waits for what has ended and only has to be taken, nor for where the task stood before:
+//! it stands there no more once it queues for something else.
 //!
 //! Who waits for any of several things needs only one of them, so a cycle alone says little: it counts only if nobody in
 //! it could end after everybody has ended who waits for nobody.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::model::{LockSet, Share, TaskId};
-use crate::store::claims;
+use crate::model::{LockSet, Now, Owner, Share, TaskId};
+use crate::store::claims::{self, Claimant};
+use crate::store::ended::{Ended, ended};
 use crate::store::error::StoreError;
 use crate::store::grant::held_by;
+use crate::store::holder::{Judgement, judge_place};
 use crate::store::judge::{Request, missing_task};
 use crate::store::needs::Needs;
-use crate::store::rows::{Part, Rows, WaiterRow};
+use crate::store::rows::{Evidence, LockRow, Part, Questions, Rows, Subject, TaskRow, WaiterRow};
 use crate::store::shares::{self, Claimed};
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -48,12 +51,56 @@ impl Wait {
     }
 }
 
-/// Returns the cycle that would close if `request` were queued: each task waits for the next, the last for the first.
-pub(crate) fn find_cycle(rows: &mut dyn Rows, request: &Request<'_>) -> Result<Option<Vec<TaskId>>> {
-    if !rows.has_waiters()? || !keeps_somebody_waiting(rows, request.task)? {
-        return Ok(None);
+/// What a search comes to.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// The request may be queued.
+    Nothing,
+    /// Each task waits for the next, the last for the first.
+    Cycle(Vec<TaskId>),
+    /// There is a cycle, unless somebody in it is dead.
+    Ask(Questions),
+}
+
+/// Finds the cycle that would close if `request` were queued, and the places in `given_up` were gone.
+pub(crate) fn find_cycle(
+    rows: &mut dyn Rows,
+    request: &Request<'_>,
+    given_up: &[u64],
+    evidence: &Evidence,
+) -> Result<Found> {
+    let now = rows.now().clone();
+    let mut search = Search {
+        rows,
+        now,
+        asker: request,
+        given_up,
+        evidence,
+        doubts: Vec::new(),
+    };
+    if !search.rows.has_waiters()? || !search.keeps_somebody_waiting(request.task)? {
+        return Ok(Found::Nothing);
     }
-    let waits = reachable(rows, request)?;
+    let waits = search.reachable(request)?;
+    let ended = ended_after_all(&waits);
+    if ended.contains(request.task) {
+        return Ok(Found::Nothing);
+    }
+    let Some(cycle) = shortest_cycle(&waits, &ended, request.task) else {
+        return Ok(Found::Nothing);
+    };
+    let doubts = search.doubts.into_iter();
+    let decisive = doubts.filter(|(task, ..)| *task != cycle[0] && cycle.contains(task));
+    let questions: Questions = decisive.map(|(_, subject, owner)| (subject, owner)).collect();
+    Ok(if questions.is_empty() {
+        Found::Cycle(cycle)
+    } else {
+        Found::Ask(questions)
+    })
+}
+
+/// Lists those who end by themselves, and those who only wait for them, and so on.
+fn ended_after_all(waits: &BTreeMap<TaskId, Vec<Wait>>) -> BTreeSet<TaskId> {
     let mut ended = BTreeSet::new();
     loop {
         let is_next = |(task, waits): &(&TaskId, &Vec<Wait>)| {
@@ -65,33 +112,10 @@ pub(crate) fn find_cycle(rows: &mut dyn Rows, request: &Request<'_>) -> Result<O
             .map(|(task, _)| task.clone())
             .collect();
         if next.is_empty() {
-            break;
+            return ended;
         }
         ended.extend(next);
     }
-    if ended.contains(request.task) {
-        return Ok(None);
-    }
-    Ok(shortest_cycle(&waits, &ended, request.task))
-}
-
-/// Everybody that the request waits for, whom they wait for, and so on.
-fn reachable(rows: &mut dyn Rows, request: &Request<'_>) -> Result<BTreeMap<TaskId, Vec<Wait>>> {
-    let wait = waiting(rows, request)?;
-    let mut todo: Vec<TaskId> = wait.blockers().into_iter().collect();
-    let mut waits = BTreeMap::from([(request.task.clone(), vec![wait])]);
-    while let Some(task) = todo.pop() {
-        if waits.contains_key(&task) {
-            continue;
-        }
-        let mut own = Vec::new();
-        for waiter in rows.waiters_of(&task)? {
-            own.extend(waiting_at(rows, &waiter)?);
-        }
-        todo.extend(own.iter().flat_map(Wait::blockers));
-        waits.insert(task, own);
-    }
-    Ok(waits)
 }
 
 /// Walks from `task` back to itself among those that cannot end.
@@ -116,49 +140,141 @@ fn shortest_cycle(
     None
 }
 
-/// Tells whether somebody may be waiting for what `task` holds, or stands behind a place of it.
-fn keeps_somebody_waiting(rows: &mut dyn Rows, task: &TaskId) -> Result<bool> {
-    if !rows.waiters_of(task)?.is_empty() {
-        return Ok(true);
-    }
-    let held: LockSet = rows.locks_of(task)?.into_iter().map(|held| held.lock).collect();
-    Ok(!rows
-        .conflicting_places(&held, Part::first(1, u64::MAX))?
-        .is_empty())
+/// A look at who waits for whom. What has ended, by its time or by a death, and only has to be taken, keeps nobody waiting.
+struct Search<'a> {
+    rows: &'a mut dyn Rows,
+    now: Now,
+    /// Whoever asks lives, and keeps its lease and its place by waiting, even if they were over until now.
+    asker: &'a Request<'a>,
+    given_up: &'a [u64],
+    evidence: &'a Evidence,
+    /// Whose life would decide whether something of a task has ended.
+    doubts: Vec<(TaskId, Subject, Owner)>,
 }
 
-fn waiting_at(rows: &mut dyn Rows, waiter: &WaiterRow) -> Result<Option<Wait>> {
-    if !waiter.is_queued() {
-        return Ok(None);
+impl Search<'_> {
+    /// Tells whether somebody may be waiting for what `task` holds, or stands behind a place of it.
+    fn keeps_somebody_waiting(&mut self, task: &TaskId) -> Result<bool> {
+        let places = self.rows.waiters_of(task)?;
+        if places.iter().any(|place| !self.given_up.contains(&place.seq)) {
+            return Ok(true);
+        }
+        let held = self.rows.locks_of(task)?.into_iter();
+        let held: LockSet = held.map(|held| held.lock).collect();
+        let behind = self.rows.conflicting_places(&held, Part::first(1, u64::MAX))?;
+        Ok(!behind.is_empty())
     }
-    let row = rows
-        .task(&waiter.task)?
-        .ok_or_else(|| missing_task(&waiter.task))?;
-    let needs = Needs::of(&held_by(rows, &row)?, &waiter.wants);
-    let request = Request {
-        task: &waiter.task,
-        wants: &needs.uncovered,
-        seq: waiter.seq,
-    };
-    waiting(rows, &request).map(Some)
-}
 
-fn waiting(rows: &mut dyn Rows, request: &Request<'_>) -> Result<Wait> {
-    let mut wait = Wait::default();
-    let held = rows.conflicting(request.wants, Some(request.task), None)?;
-    wait.all.extend(held.into_iter().map(|row| row.task));
-    for seq in rows.conflicting_places(&request.wants.named(), Part::first(usize::MAX, request.seq))? {
-        let earlier = rows.waiter_at(seq)?;
-        let earlier = earlier.filter(|waiter| request.wants.waits_for(&waiter.wants));
-        wait.all.extend(earlier.map(|waiter| waiter.task));
+    /// Everybody that the request waits for, whom they wait for, and so on.
+    fn reachable(&mut self, request: &Request<'_>) -> Result<BTreeMap<TaskId, Vec<Wait>>> {
+        let wait = self.waiting(request)?;
+        let mut todo: Vec<TaskId> = wait.blockers().into_iter().collect();
+        let mut waits = BTreeMap::from([(request.task.clone(), vec![wait])]);
+        while let Some(task) = todo.pop() {
+            if waits.contains_key(&task) {
+                continue;
+            }
+            let mut own = Vec::new();
+            for waiter in self.rows.waiters_of(&task)? {
+                own.extend(self.waiting_at(&waiter)?);
+            }
+            todo.extend(own.iter().flat_map(Wait::blockers));
+            waits.insert(task, own);
+        }
+        Ok(waits)
     }
-    wait.all.remove(request.task);
-    for share in request.wants.shares() {
-        let claimants = claims::all(rows, request, share)?;
-        let claims = claimants
-            .iter()
-            .map(|claimant| (claimant.task().clone(), claimant.claimed()));
-        wait.shares.push((share.clone(), claims.collect()));
+
+    fn waiting_at(&mut self, waiter: &WaiterRow) -> Result<Option<Wait>> {
+        if !waiter.is_queued() || self.is_over(waiter) {
+            return Ok(None);
+        }
+        let row = self.task(&waiter.task)?;
+        let needs = Needs::of(&held_by(self.rows, &row)?, &waiter.wants);
+        let request = Request {
+            task: &waiter.task,
+            wants: &needs.uncovered,
+            seq: waiter.seq,
+        };
+        self.waiting(&request).map(Some)
     }
-    Ok(wait)
+
+    fn waiting(&mut self, request: &Request<'_>) -> Result<Wait> {
+        let mut wait = Wait::default();
+        for held in self.rows.conflicting(request.wants, Some(request.task), None)? {
+            if !self.has_ended(&held)? {
+                wait.all.insert(held.task);
+            }
+        }
+        let places = Part::first(usize::MAX, request.seq);
+        for seq in self.rows.conflicting_places(&request.wants.named(), places)? {
+            let earlier = self.rows.waiter_at(seq)?;
+            let earlier = earlier.filter(|waiter| request.wants.waits_for(&waiter.wants));
+            if let Some(earlier) = earlier
+                && !self.is_over(&earlier)
+            {
+                wait.all.insert(earlier.task);
+            }
+        }
+        wait.all.remove(request.task);
+        for share in request.wants.shares() {
+            let mut claims = Vec::new();
+            for claimant in claims::all(self.rows, request, share)? {
+                let is_over = match &claimant {
+                    Claimant::Holder(held) => self.has_ended(held)?,
+                    Claimant::Place(waiter, _) => self.is_over(waiter),
+                };
+                if !is_over {
+                    claims.push((claimant.task().clone(), claimant.claimed()));
+                }
+            }
+            wait.shares.push((share.clone(), claims));
+        }
+        Ok(wait)
+    }
+
+    /// Tells whether a place only has to be taken out of the queue.
+    fn is_over(&mut self, waiter: &WaiterRow) -> bool {
+        match judge_place(waiter, &self.now, self.evidence) {
+            _ if waiter.seq == self.asker.seq => false,
+            _ if self.given_up.contains(&waiter.seq) => true,
+            Judgement::Take(_) => true,
+            Judgement::Ask(subject, owner) => {
+                self.doubts.push((waiter.task.clone(), subject, owner));
+                false
+            }
+            Judgement::InTheWay => false,
+        }
+    }
+
+    /// Tells whether a lock only has to be taken.
+    fn has_ended(&mut self, held: &LockRow) -> Result<bool> {
+        if held.task == *self.asker.task {
+            return Ok(false);
+        }
+        let row = self.task(&held.task)?;
+        Ok(match ended(&row, &held.lock.resource, &self.now, self.evidence) {
+            Ended::ByDeath => true,
+            Ended::ByTime => !self.is_waiting(&held.task)?,
+            Ended::Ask => {
+                let subject = Subject::Lease(row.id.clone());
+                self.doubts.push((row.id, subject, row.owner));
+                false
+            }
+            Ended::No => false,
+        })
+    }
+
+    /// Tells whether a process of the task waits at this moment: that keeps its lease, too.
+    fn is_waiting(&mut self, task: &TaskId) -> Result<bool> {
+        for waiter in self.rows.waiters_of(task)? {
+            if waiter.is_queued() && waiter.is_attended() && !self.is_over(&waiter) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn task(&mut self, id: &TaskId) -> Result<TaskRow> {
+        self.rows.task(id)?.ok_or_else(|| missing_task(id))
+    }
 }

@@ -144,6 +144,65 @@ fn a_reader_that_did_not_claim_to_be_a_writer_is_still_a_reader() {
     });
 }
 
+/// Whoever gave up waiting for one thing and asked for another was told that it would wait for itself.
+#[test]
+fn who_asks_for_something_else_keeps_nobody_waiting_with_its_old_place() {
+    everywhere(|bench| {
+        bench.begin("holder", &["w:a", "quota:memory=9"]).unwrap();
+        bench.stand("first", &["w:a"]).unwrap_err();
+        bench.stand("second", &["w:a", "w:b"]).unwrap_err();
+        let waits = bench.stand("first", &["w:b"]);
+        assert!(matches!(waits, Err(AcquireError::TimedOut { .. })), "{waits:?}");
+        bench.release("holder");
+        assert_eq!(bench.held(), ["second write file:a", "second write file:b"]);
+        bench.release("second");
+        assert_eq!(bench.held(), ["first write file:b"]);
+        bench.release("first");
+        // The same with what is shared out.
+        bench.begin("holder", &["quota:memory=9"]).unwrap();
+        bench.stand("first", &["quota:memory=9"]).unwrap_err();
+        bench.stand("second", &["quota:memory=9", "w:b"]).unwrap_err();
+        let waits = bench.stand("first", &["w:b"]);
+        assert!(matches!(waits, Err(AcquireError::TimedOut { .. })), "{waits:?}");
+    });
+}
+
+/// Whoever waited behind somebody who had long given up, or whose process was dead, was told that it would wait for ever.
+#[test]
+fn what_has_ended_closes_no_circle() {
+    everywhere(|bench| {
+        bench.begin("one", &["w:x"]).unwrap();
+        bench.begin_as("other", Some(1), &["w:y"]).unwrap();
+        bench.stand("gone", &["w:x", "w:y"]).unwrap_err();
+        // As long as its place is kept, the one is before it and the other behind it.
+        let asker = Asker::Task(task("one"));
+        let wait = |bench: &mut Bench, wants: &[&str]| {
+            let none = Wait::UpTo(Duration::ZERO);
+            bench.store.acquire(&asker, &locks(wants), none, &mut |_| {})
+        };
+        let waits = wait(bench, &["w:y"]);
+        assert!(matches!(waits, Err(AcquireError::Deadlock { .. })), "{waits:?}");
+        bench.machine.pass(Duration::from_secs(11));
+        let waits = wait(bench, &["w:y"]);
+        assert!(matches!(waits, Err(AcquireError::TimedOut { .. })), "{waits:?}");
+
+        bench.begin_as("dead", Some(7), &["w:a"]).unwrap();
+        let grows = Asker::Task(task("dead"));
+        let none = Wait::UpTo(Duration::ZERO);
+        bench
+            .store
+            .acquire(&grows, &locks(&["w:x"]), none, &mut |_| {})
+            .unwrap_err();
+        let waits = wait(bench, &["w:a", "w:y"]);
+        assert!(matches!(waits, Err(AcquireError::Deadlock { .. })), "{waits:?}");
+        bench.machine.kill(7);
+        let waits = wait(bench, &["w:a", "w:y"]);
+        assert!(matches!(waits, Err(AcquireError::TimedOut { .. })), "{waits:?}");
+        bench.release("other");
+        wait(bench, &["w:a", "w:y"]).unwrap();
+    });
+}
+
 #[test]
 fn a_circle_of_waiters_is_refused_with_its_names() {
     everywhere(|bench| {
