@@ -65,6 +65,7 @@ const MUTANTS: &[Mutant] = &[
     mutant("decided without a manifest's digest", "src/coordinator/recover.rs", "manifest.filter(|(_, digest)| Some(*digest) == transaction.manifest)", "manifest", ("it", "security::manifests")),
     // Recovery.
     mutant("recovery forgets git's locks", "src/coordinator/recover.rs", "        abandon::release_locks(coordinator, manifest, directory)?;\n        fault::point(\"recover.unlocked\");", "        fault::point(\"recover.unlocked\");", POINTS),
+    mutant("nothing is cleared up after a loss of power", "src/coordinator/recover.rs", "    if let Err(error) = coordinator.clear_up_after_power_loss() {", "    if let Err(error) = Ok::<(), Error>(()) {", ("it", "run::power")),
     mutant("a decided commit is undone", "src/coordinator/recover.rs", "TransactionState::Open | TransactionState::Committing | TransactionState::Aborting => {", "TransactionState::Open | TransactionState::Committing | TransactionState::Decided | TransactionState::Aborting => {", POINTS),
     mutant("libgit2's lock is left", "src/git/index.rs", "        disk::remove_file_if_there(Path::new(&lock))?;\n", "        let _ = &lock;\n", ("campaign", "story")),
     mutant("an init is complete before its registry", "src/coordinator/open.rs", "        let is_new = contained::stat(&layout.registry())?.is_none();", "        layout.complete()?;\n        let is_new = contained::stat(&layout.registry())?.is_none();", ("campaign", "init")),
@@ -84,6 +85,8 @@ const MUTANTS: &[Mutant] = &[
     mutant("what is set aside for a wait is given out", "src/store/shares.rs", "            Claimed::Wish(Share::AnyOf(any)) => gone.extend(pick(any, &gone)),", "            Claimed::Wish(Share::AnyOf(_)) => {}", ("it", "store")),
     mutant("nothing is handed on past a wait", "src/store/hand_off.rs", "            if matters && claims::leaves_nothing(rows, request, share)? {", "            if matters {", ("it", "store")),
     mutant("nothing is handed on", "src/store/hand_off.rs", "    if freed.is_empty() || !rows.has_waiters()? {", "    if true || freed.is_empty() || !rows.has_waiters()? {", ("it", "store")),
+    mutant("a wait for ever is not refused", "src/store/deadlock.rs", "shortest_cycle(&waits, &ended, request.task) else", "shortest_cycle(&waits, &ended, request.task).filter(|_| false) else", ("it", "store::simulation")),
+    mutant("an old place is not kept", "src/store/acquire.rs", "            Attendance::Absent if asking.resumed.is_none()", "            Attendance::Absent if false && asking.resumed.is_none()", ("it", "store::simulation")),
     mutant("what lies below a directory is not seen", "src/store/sqlite/overlap.rs", "    below: \"SELECT kind, res, mode, token, task FROM lock WHERE ns = ?1 AND res >= ?2 AND res < ?3\"", "    below: \"SELECT kind, res, mode, token, task FROM lock WHERE ns = ?1 AND res > ?2 AND res < ?3 AND 0\"", ("it", "store")),
 ];
 

@@ -122,7 +122,7 @@ fn perform(bench: &mut Bench, act: &Act) -> String {
 
 /// What holds of every store at every moment.
 fn assert_in_order(bench: &mut Bench) {
-    assert_eq!(out_of_order(&mut bench.store), None);
+    assert_eq!(out_of_order(&bench.store.tasks().unwrap()), None);
     let tasks = bench.store.tasks().unwrap();
     // What is lost is lost, but for services: they do not ask for tokens, and are left alone for one lease more.
     for task in tasks.iter().filter(|task| task.standing == Standing::Lost) {

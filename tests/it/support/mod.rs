@@ -8,6 +8,7 @@ mod repositories;
 pub(crate) mod running;
 mod sandbox;
 mod scrub;
+pub(crate) mod waits;
 
 pub(crate) use crowd::at_once;
 pub(crate) use repositories::Awkward;

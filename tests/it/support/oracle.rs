@@ -21,13 +21,25 @@ use mirror::model::{
 /// What the history has come to so far.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
-    held: BTreeMap<TaskId, BTreeMap<Resource, Mode>>,
-    waiting: Vec<(TaskId, LockSet)>,
+    pub(super) held: BTreeMap<TaskId, BTreeMap<Resource, Mode>>,
+    pub(super) waiting: Vec<Waiting>,
+    places: u64,
+    /// Tasks whose lease was taken: what they still block is not theirs until they win something back.
+    pub(super) robbed: BTreeSet<TaskId>,
     newest: Option<Token>,
     /// How much there is of the quotas.
     totals: BTreeMap<String, u64>,
     /// How many grants were looked at.
     pub(crate) grants: usize,
+}
+
+/// A place in the queue.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    /// How many places there were before it.
+    pub(super) number: u64,
+    pub(super) task: TaskId,
+    pub(super) wants: LockSet,
 }
 
 impl Oracle {
@@ -47,12 +59,19 @@ impl Oracle {
             EventKind::ResourceLocked => {
                 self.granted(task, &locks(event), event.token)
                     .map_err(|wrong| format!("{wrong}: {event:?}"))?;
-                self.waiting.retain(|(waiter, _)| waiter != task);
+                self.waiting.retain(|waiting| waiting.task != *task);
             }
-            EventKind::ResourceWaited => self.waiting.push((task.clone(), wants(event))),
+            EventKind::ResourceWaited => {
+                self.waiting.push(Waiting {
+                    number: self.places,
+                    task: task.clone(),
+                    wants: wants(event),
+                });
+                self.places += 1;
+            }
             // The oldest: somebody who asks for something else stands in the queue anew before the old place is given up.
             EventKind::ResourceGivenUp => {
-                if let Some(place) = self.waiting.iter().position(|(waiter, _)| waiter == task) {
+                if let Some(place) = self.waiting.iter().position(|waiting| waiting.task == *task) {
                     self.waiting.remove(place);
                 }
             }
@@ -61,9 +80,15 @@ impl Oracle {
                 for lock in locks(event) {
                     held.remove(&lock.resource);
                 }
+                let is_robbed = event.kind != EventKind::ResourceUnlocked
+                    && event.reason.as_deref() != Some("nobody claimed it");
+                if is_robbed {
+                    self.robbed.insert(task.clone());
+                }
             }
             EventKind::TaskCommitted | EventKind::TaskRolledBack => {
                 self.held.remove(task);
+                self.robbed.remove(task);
             }
             _ => {}
         }
@@ -90,7 +115,10 @@ impl Oracle {
                 continue;
             }
             let mut earlier = self.earlier(task);
-            if let Some((earlier, wants)) = earlier.find(|(_, wants)| waits(lock, wants)) {
+            if let Some(Waiting {
+                task: earlier, wants, ..
+            }) = earlier.find(|earlier| waits(lock, &earlier.wants))
+            {
                 return Err(format!(
                     "{task} got {lock:?} before {earlier}, who waited for {wants:?}"
                 ));
@@ -116,6 +144,7 @@ impl Oracle {
             return Err(format!("{task} got the token {token:?} after {:?}", self.newest));
         }
         self.newest = token;
+        self.robbed.remove(task);
         let held = self.held.entry(task.clone()).or_default();
         held.retain(|old, _| !locks.iter().any(|lock| lock.resource.replaces(old)));
         held.extend(locks.iter().map(|lock| (lock.resource.clone(), lock.mode)));
@@ -124,10 +153,10 @@ impl Oracle {
 
     /// The requests of others that came before that of `task`: whoever stands in the queue has only those before in the way;
     /// whoever does not, all of them.
-    fn earlier(&self, task: &TaskId) -> impl Iterator<Item = &(TaskId, LockSet)> {
-        let own = self.waiting.iter().rposition(|(waiter, _)| waiter == task);
+    fn earlier(&self, task: &TaskId) -> impl Iterator<Item = &Waiting> {
+        let own = self.waiting.iter().rposition(|waiting| waiting.task == *task);
         let earlier = &self.waiting[..own.unwrap_or(self.waiting.len())];
-        earlier.iter().filter(move |(waiter, _)| waiter != task)
+        earlier.iter().filter(move |earlier| earlier.task != *task)
     }
 
     /// The members of a whole that are held by others than `task`, or set aside for those who came before it.
@@ -135,7 +164,10 @@ impl Oracle {
         let others = self.held.iter().filter(|(other, _)| *other != task);
         let held = others.flat_map(|(_, held)| held.keys());
         let mut gone: BTreeSet<Resource> = held.cloned().collect();
-        for (waiter, wants) in self.earlier(task) {
+        for Waiting {
+            task: waiter, wants, ..
+        } in self.earlier(task)
+        {
             let named: Vec<Resource> = wants.iter().map(|want| want.resource).collect();
             gone.extend(named.iter().cloned());
             let any = wants.shares().find_map(|share| match share {
@@ -172,7 +204,10 @@ impl Oracle {
                 .map(part)
                 .sum()
         };
-        let wanted = |(waiter, wants): &(TaskId, LockSet)| -> u64 {
+        let wanted = |Waiting {
+                          task: waiter, wants, ..
+                      }: &Waiting|
+         -> u64 {
             let amounts = wants.shares().map(|share| match share {
                 Share::Amount {
                     quota: of, amount, ..
