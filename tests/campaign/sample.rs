@@ -123,10 +123,10 @@ fn fail(situation: Situation) -> Result<(), Failed> {
 fn pauses(situation: Situation) -> Result<(), Failed> {
     let mut random = fastrand::Rng::with_seed(SEED);
     let bench = Bench::new(situation);
-    let count = u32::try_from(bench.calls(Call::changes).len()).unwrap();
+    let points = pause::points(&bench);
     for _ in 0..PAUSES {
-        let at = random.u32(1..=count);
-        pause::once(&bench, at).map_err(|violation| format!("at {at}: {violation}"))?;
+        let point = random.choice(&points).unwrap();
+        pause::once(&bench, *point).map_err(|violation| format!("{point:?}: {violation}"))?;
     }
     Ok(())
 }

@@ -28,6 +28,8 @@ pub(crate) struct Situation {
     /// Whether what it answers survives power loss. Locks, leases and staging do not have to: they are of no use to anybody
     /// after it.
     pub(crate) durable: bool,
+    /// Runs on paths that it has nothing to do with: each may come in while it stands still, and both come through.
+    pub(crate) neighbours: &'static [&'static [&'static str]],
     /// Whether a crash may also leave something between before and after, which the same command then completes: true
     /// of commands that promise this for each of their steps only.
     pub(crate) in_steps: bool,
@@ -68,25 +70,38 @@ pub(crate) const ALL: &[Situation] = &[
         staged_converted_at_home,
         COMMIT,
     ),
-    whole(
-        "commit that is validated",
-        staged_on_branch,
-        &[
-            "commit",
-            "-t",
-            "agent",
-            "-m",
-            "every kind",
-            "--validate",
-            "test -e work/empty",
-        ],
-    ),
+    Situation {
+        neighbours: &[NEIGHBOUR],
+        ..whole(
+            "commit that is validated",
+            staged_on_branch,
+            &[
+                "commit",
+                "-t",
+                "agent",
+                "-m",
+                "every kind",
+                "--validate",
+                "test -e work/empty",
+            ],
+        )
+    },
     whole("run", repository, RUN),
     whole("run in a copy that is there", after_a_run, RUN),
     whole("run without a message", beside_the_user, RUN_UNRECORDED),
     whole("run without git", directory, RUN_UNRECORDED),
-    whole("run that is validated", after_a_run, RUN_VALIDATED),
-    whole("run on a branch of its own", after_a_run, RUN_ON_BRANCH),
+    Situation {
+        neighbours: &[NEIGHBOUR, HASTY_NEIGHBOUR],
+        ..whole("run that is validated", after_a_run, RUN_VALIDATED)
+    },
+    Situation {
+        neighbours: &[NEIGHBOUR],
+        ..whole("run on a branch of its own", after_a_run, RUN_ON_BRANCH)
+    },
+    Situation {
+        neighbours: &[NEIGHBOUR],
+        ..whole("run that grows", after_a_run, RUN_GROWING)
+    },
     Situation {
         exit: 6,
         ..whole("run whose command fails", after_a_run, RUN_FAILING)
@@ -107,9 +122,15 @@ pub(crate) const ALL: &[Situation] = &[
         staged_optimistically_into_same_file,
         COMMIT,
     ),
-    in_steps("undo of a recorded commit", committed_with_message, UNDO),
+    Situation {
+        neighbours: &[NEIGHBOUR],
+        ..in_steps("undo of a recorded commit", committed_with_message, UNDO)
+    },
     in_steps("undo of a commit that git did not record", committed, UNDO),
-    in_steps("undo of a merged branch", merged, UNDO),
+    Situation {
+        neighbours: &[NEIGHBOUR],
+        ..in_steps("undo of a merged branch", merged, UNDO)
+    },
     Situation {
         retreat: Some(&["rollback", "-t", "agent"]),
         durable: false,
@@ -126,6 +147,11 @@ pub(crate) const ALL: &[Situation] = &[
         begun,
         &["lock", "-t", "agent", "-w", "other", "-w", "new/", "-s", "db"],
     ),
+    Situation {
+        exit: 3,
+        durable: false,
+        ..whole("lock that waits", begun_behind_another, LOCK_WAITING)
+    },
     whole("unlock", begun_with_more, &["unlock", "-t", "agent", "other"]),
     whole(
         "unlock by force",
@@ -204,11 +230,74 @@ const RUN_VALIDATED: &[&str] = &[
     "-m",
     "every kind",
     "--validate",
-    "test -e work/deep/created",
+    "test -e work/deep/created && git rev-parse HEAD^{tree} >> $(git rev-parse --git-common-dir)/validated",
     "--",
     "sh",
     "-c",
     WORK,
+];
+
+/// Finishes at about the same time, and lands on the same branch.
+const NEIGHBOUR: &[&str] = &[
+    "run",
+    "-t",
+    "neighbour",
+    "-w",
+    "next/",
+    "--wait",
+    "30s",
+    "-m",
+    "beside it",
+    "--validate",
+    "test -e next/door && git rev-parse HEAD^{tree} >> $(git rev-parse --git-common-dir)/validated",
+    "--",
+    "sh",
+    "-c",
+    "mkdir next; echo neighbour > next/door",
+];
+
+/// The same without a validation: it waits for nobody's, and moves the branch under those that are validated.
+const HASTY_NEIGHBOUR: &[&str] = &[
+    "run",
+    "-t",
+    "neighbour",
+    "-w",
+    "next/",
+    "-m",
+    "hastily beside it",
+    "--",
+    "sh",
+    "-c",
+    "mkdir next; echo neighbour > next/door",
+];
+
+/// Most of what it changes is not locked when it begins.
+const RUN_GROWING: &[&str] = &[
+    "run",
+    "-t",
+    "agent",
+    "-w",
+    "work/deep/",
+    "--grow",
+    "-m",
+    "every kind",
+    "--",
+    "sh",
+    "-c",
+    WORK,
+];
+
+/// Whoever holds it does not give it back while nothing else happens.
+const LOCK_WAITING: &[&str] = &[
+    "lock",
+    "-t",
+    "agent",
+    "-w",
+    "work/modified",
+    "-w",
+    "new/",
+    "--wait",
+    "300ms",
 ];
 
 const RUN_ON_BRANCH: &[&str] = &[
@@ -285,6 +374,7 @@ const fn whole(
         exit: 0,
         retreat: None,
         durable: true,
+        neighbours: &[],
         in_steps: false,
     }
 }
@@ -593,6 +683,15 @@ fn merged() -> Sandbox {
 fn begun() -> Sandbox {
     let sandbox = repository();
     begin(&sandbox, &[]);
+    sandbox
+}
+
+fn begun_behind_another() -> Sandbox {
+    let sandbox = repository();
+    let begin = ["begin", "-t", "agent", "--lease", LEASE, "-w", "work/one"];
+    sandbox.mirror(begin).succeeded();
+    let begin = ["begin", "-t", "holder", "--lease", LEASE, "-w", "work/modified"];
+    sandbox.mirror(begin).succeeded();
     sandbox
 }
 

@@ -53,6 +53,16 @@ impl State {
     }
 }
 
+impl State {
+    /// What git says of the working tree and the index, compared with the commit; nothing without git.
+    pub(crate) fn status(&self) -> Option<&str> {
+        self.git.get(STATUS).map(String::as_str)
+    }
+}
+
+/// The place of that among git's answers.
+const STATUS: usize = 4;
+
 fn files(root: &Path) -> BTreeMap<String, String> {
     let ours = |name: &std::ffi::OsStr| name == ".git" || name == ".mirror";
     let walk = WalkDir::new(root).min_depth(1).into_iter();

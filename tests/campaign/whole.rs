@@ -124,7 +124,7 @@ enum Experiment {
     Kill(kill::Point),
     Double(kill::Point, u32, Option<u32>),
     Fail(errors::Point),
-    Pause(u32),
+    Pause(pause::Point),
 }
 
 pub(crate) fn main() -> ExitCode {
@@ -199,9 +199,9 @@ fn experiments(kind: &Kind, extent: &Extent, bench: &Bench, share: Option<usize>
             points.enumerate().map(double).collect()
         }
         Kind::Pause(_) => {
-            let calls = u32::try_from(bench.calls(Call::changes).len()).unwrap();
-            let all = (1..=calls).filter(|call| extent.at.is_none_or(|at| at == *call));
-            all.map(Experiment::Pause).collect()
+            let all = pause::points(bench).into_iter();
+            let wanted = all.filter(|point| extent.at.is_none_or(|at| at == point.at));
+            wanted.map(Experiment::Pause).collect()
         }
         Kind::Power(_) | Kind::Mutants { .. } | Kind::Crowd { .. } => {
             unreachable!("they are no experiments on a bench")
@@ -267,7 +267,7 @@ fn run(
             Experiment::Kill(point) => kill::once(&bench, point, thorough),
             Experiment::Double(point, second, third) => kill::twice(&bench, point, second, third),
             Experiment::Fail(point) => errors::once(&bench, point, thorough),
-            Experiment::Pause(at) => pause::once(&bench, at),
+            Experiment::Pause(point) => pause::once(&bench, point),
         }));
         let ended = ended.unwrap_or_else(|payload| Err(Violation(panic_text(payload.as_ref()))));
         if let Err(violation) = &ended {
