@@ -4,7 +4,7 @@
 //! other branch, and the slots of a done transaction are searched for foreign bytes once more before they go. What it
 //! displaced, unless git knows it, stays for undo in a file of its own.
 
-use crate::coordinator::{Coordinator, Error, left_branches, recover, settle, upkeep};
+use crate::coordinator::{Coordinator, Error, in_place, left_branches, recover, settle, upkeep};
 use crate::disk::{self, contained, fault, lock::FileLock};
 use crate::model::{RepoPath, TaskId, TransactionId, TransactionState, Verdict};
 use crate::store::{Release, Standing, Transaction};
@@ -171,7 +171,9 @@ fn end_lost(coordinator: &mut Coordinator, cleaned: &mut Cleaned) -> Result<(), 
         else {
             continue;
         };
-        let is_empty = coordinator.store.changes(&transaction.id)?.is_empty();
+        // One that works in place puts back what it has changed first, when it goes on or somebody finds it dead.
+        let is_empty = coordinator.store.changes(&transaction.id)?.is_empty()
+            && !in_place::is_kept(coordinator, &transaction.id)?;
         if is_empty && transaction.state == TransactionState::Open {
             settle::roll_back(coordinator, &transaction)?;
             if !cleaned.reaped.contains(&task.id) {

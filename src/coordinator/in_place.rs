@@ -5,43 +5,59 @@
 //! as soon as the next command has put it back. Files that git ignores are the run's own affair: they are neither kept nor
 //! taken.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::coordinator::error_text::path_list;
+use crate::coordinator::put_back::{self, Restored};
+use crate::coordinator::whose::Who;
 use crate::coordinator::{Begun, Coordinator, Error, Observer, StageRequest, StageWhat};
-use crate::disk::contained::{self, Dir, FileKind, Parent, Root};
-use crate::disk::{self, exchange, fault, staged, sync, walk};
+use crate::disk::contained::{self, FileKind, Root};
+use crate::disk::{self, fault, staged, sync, walk};
 use crate::git::Git;
-use crate::model::{Change, Mode, RepoPath, Resource, TransactionId, shown};
+use crate::model::{Change, Mode, ObjectId, RepoPath, Resource, Token, TransactionId, shown};
 use crate::store::Transaction;
-use crate::workspace::present;
 
 /// What was there when the run began. It stands for itself: whoever puts it back has nothing else to go by.
 #[derive(Debug, Serialize, Deserialize)]
-struct Kept {
+pub(super) struct Kept {
     /// The working tree, seen from the main one.
-    root: PathBuf,
+    pub(super) root: PathBuf,
     /// What the run may write.
-    locks: Vec<Resource>,
+    pub(super) locks: Vec<Resource>,
+    /// The fencing number of its grant: whoever has a newer one had the locks after it.
+    pub(super) token: Token,
+    /// What was checked out.
+    pub(super) head: Option<ObjectId>,
     /// The paths that were there; the copy of each is named after its place in here.
-    paths: Vec<RepoPath>,
+    pub(super) paths: Vec<RepoPath>,
     /// The directories that were there.
-    directories: BTreeSet<RepoPath>,
+    pub(super) directories: Vec<KeptDirectory>,
+}
+
+/// A directory that was there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct KeptDirectory {
+    pub(super) path: RepoPath,
+    /// Its permissions.
+    pub(super) mode: u32,
+    /// The permissions that a run has left it with that ended well. Whatever else it has by now is not the run's.
+    pub(super) left: Option<u32>,
 }
 
 /// Where a run's pre-images lie.
-struct Aside {
+pub(super) struct Aside {
     /// The copies, and the list of them.
-    kept: PathBuf,
+    pub(super) kept: PathBuf,
     /// What was taken out of the tree.
     taken: PathBuf,
 }
 
 impl Aside {
-    fn of(coordinator: &Coordinator, transaction: &TransactionId) -> Self {
+    pub(super) fn of(coordinator: &Coordinator, transaction: &TransactionId) -> Self {
         let directory = coordinator.layout.transaction(transaction);
         Self {
             kept: directory.path().join("kept"),
@@ -54,15 +70,29 @@ impl Aside {
         self.kept.join("list")
     }
 
-    fn read(&self) -> Result<Option<Kept>, Error> {
-        let Some(bytes) = disk::read_if_there(&self.list())? else {
+    /// The list of the directories that are not as they were, once everything else is.
+    fn directories(&self) -> PathBuf {
+        self.kept.join("directories")
+    }
+
+    fn read(list: &Path) -> Result<Option<Kept>, Error> {
+        let Some(bytes) = disk::read_if_there(list)? else {
             return Ok(None);
         };
         let kept = serde_json::from_slice(&bytes).map_err(|error| Error::Stuck {
             transaction: None,
-            reason: format!("{} is damaged: {error}", shown(self.list())),
+            reason: format!("{} is damaged: {error}", shown(list)),
         })?;
         Ok(Some(kept))
+    }
+}
+
+impl Kept {
+    fn write(&self, list: &Path) -> Result<(), Error> {
+        let bytes = serde_json::to_vec(self).map_err(|_| {
+            Error::Usage("The name of the working tree is not UTF-8: a run cannot work in place".to_owned())
+        })?;
+        Ok(staged::persist(list, &bytes, 0o600)?)
     }
 }
 
@@ -84,15 +114,19 @@ pub(super) fn keep(coordinator: &Coordinator, begun: &Begun) -> Result<(), Error
     }
     let kept = Kept {
         root: coordinator.seen_from_main_root().to_owned(),
-        directories: directories(&coordinator.root, &locks)?,
+        token: begun.task.token,
+        head: coordinator
+            .git
+            .as_ref()
+            .map(Git::head)
+            .transpose()?
+            .and_then(|head| head.tip()),
+        directories: with_modes(&coordinator.root, &locks)?,
         locks,
         paths,
     };
-    let list = serde_json::to_vec(&kept).map_err(|_| {
-        Error::Usage("The name of the working tree is not UTF-8: a run cannot work in place".to_owned())
-    })?;
     sync::barrier_at(&aside.kept)?;
-    staged::persist(&aside.list(), &list, 0o600)?;
+    kept.write(&aside.list())?;
     // The directory has to survive as well, or nobody would look for the list.
     sync::sync_directory(coordinator.layout.transaction(&begun.transaction.id).path())?;
     sync::sync_directory(&coordinator.layout.transactions())?;
@@ -113,10 +147,28 @@ pub(super) fn take(
     begun: &Begun,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Change>, Error> {
+    // It may have stood still for so long that others have the locks by now, and work there.
+    coordinator.require_lease(&begun.task.id)?;
     let aside = Aside::of(coordinator, &begun.transaction.id);
     let taken = aside.taken.clone();
-    let changed = restore(coordinator, &aside, &taken)?;
+    let Some(mut kept) = Aside::read(&aside.list())? else {
+        return Ok(Vec::new());
+    };
+    let directories = put_back::chmodded(coordinator, &kept)?;
+    let transaction = &begun.transaction;
+    let Restored { changed, left, .. } =
+        put_back::restore(coordinator, Who::Working, transaction, &aside, &kept, &taken)?;
+    if !left.is_empty() {
+        let task = begun.task.id.clone();
+        return Err(Error::Lost { task });
+    }
     fault::point("run.taken");
+    // Those that it removed were made anew. The others keep the permissions that it gave them, unless it comes to nothing.
+    let is_chmodded = |known: &KeptDirectory| directories.iter().any(|found| found.path == known.path);
+    kept.directories.retain(|known| !is_chmodded(known));
+    put_back::modes(coordinator, Who::Working, transaction, &kept)?;
+    kept = Kept { directories, ..kept };
+    kept.write(&aside.directories())?;
     // Everything is back: whatever others write there from now on is not the run's.
     disk::remove_file_if_there(&aside.list())?;
     let mut what = Vec::with_capacity(changed.len());
@@ -143,15 +195,47 @@ pub(super) fn take(
 }
 
 /// Puts back what was there before a run that has come to nothing. What is there instead is kept, since nobody can tell what the
-/// run wrote from what others wrote meanwhile. Answers where that is, if it is anything. Doing it again changes nothing.
+/// run wrote from what others wrote meanwhile. Where others have the locks by now, or have committed since, what is there is theirs
+/// and stays: then what was there before is kept, and `observer` told where. Answers where the rest is, if it is anything. Doing it
+/// again changes nothing.
 pub(super) fn put_back(
-    coordinator: &Coordinator,
+    coordinator: &mut Coordinator,
+    who: Who,
     transaction: &Transaction,
+    observer: &mut dyn Observer,
 ) -> Result<Option<PathBuf>, Error> {
     let aside = Aside::of(coordinator, &transaction.id);
     let out = coordinator.layout.salvage(&transaction.id);
-    restore(coordinator, &aside, &out)?;
+    if let Some(kept) = Aside::read(&aside.list())? {
+        // First: nobody may be able to look into a directory.
+        put_back::modes(coordinator, who, transaction, &kept)?;
+        let restored = put_back::restore(coordinator, who, transaction, &aside, &kept, &out)?;
+        tell_of_left(&restored, observer);
+    }
+    for list in [aside.list(), aside.directories()] {
+        // Last: what was missing was made anew.
+        if let Some(kept) = Aside::read(&list)? {
+            put_back::modes(coordinator, who, transaction, &kept)?;
+        }
+    }
     Ok(contained::stat(&out)?.is_some().then_some(out))
+}
+
+/// Says what was not put back.
+fn tell_of_left(restored: &Restored, observer: &mut dyn Observer) {
+    if restored.left.is_empty() {
+        return;
+    }
+    let left = path_list(&restored.left);
+    observer.notice(&format!(
+        "Others had the locks since, so this is left as it is now: {left}."
+    ));
+    if let Some(before) = &restored.before {
+        observer.notice(&format!(
+            "What was there before the run is kept in {}.",
+            shown(before)
+        ));
+    }
 }
 
 /// Keeps what was taken out of the tree of a run whose commit comes to nothing. Answers where that is, if it is anything.
@@ -174,137 +258,7 @@ pub(super) fn is_kept(coordinator: &Coordinator, transaction: &TransactionId) ->
     Ok(contained::stat(&Aside::of(coordinator, transaction).list())?.is_some())
 }
 
-/// Makes every covered path what it was; moves what is there instead to `out`. Answers the paths that differed.
-fn restore(coordinator: &Coordinator, aside: &Aside, out: &Path) -> Result<Vec<RepoPath>, Error> {
-    let Some(Kept {
-        root,
-        locks,
-        paths,
-        directories: were,
-    }) = aside.read()?
-    else {
-        return Ok(Vec::new());
-    };
-    let root = &Root::open(&coordinator.layout.root().join(root))?;
-    let mut all: BTreeSet<RepoPath> = covered(coordinator, root, &locks)?.into_iter().collect();
-    all.extend(paths.iter().cloned());
-    let kept: BTreeMap<RepoPath, PathBuf> = paths
-        .into_iter()
-        .enumerate()
-        .map(|(number, path)| (path, aside.kept.join(number.to_string())))
-        .collect();
-    let mut differing = in_the_way(root, kept.keys())?;
-    for path in all {
-        if !is_as_kept(root, &path, kept.get(&path).map(PathBuf::as_path))? {
-            differing.insert(path);
-        }
-    }
-    // What is in the way of a directory, and what lies in a directory that is in the way, goes out first.
-    for path in differing.iter().rev() {
-        move_out(root, path, out)?;
-    }
-    fault::point("run.out");
-    for path in &differing {
-        if let Some(copy) = kept.get(path) {
-            bring_back(root, path, copy, &aside.kept.join("draft"))?;
-        } else {
-            // A directory that was made for it.
-            root.remove_empty_parents(path)?;
-        }
-    }
-    // The deepest first.
-    for directory in directories(root, &locks)?.into_iter().rev() {
-        if !were.contains(&directory)
-            && let Some((place, _)) = root.find(&directory)?
-        {
-            place.remove_directory_if_empty()?;
-        }
-    }
-    if !differing.is_empty() {
-        // The copies are all there is of it, and they go with the transaction.
-        sync::barrier(root.fd())?;
-    }
-    Ok(differing.into_iter().collect())
-}
-
-/// Finds what stands where a directory of one of `paths` was.
-fn in_the_way<'a>(
-    root: &Root,
-    paths: impl Iterator<Item = &'a RepoPath>,
-) -> Result<BTreeSet<RepoPath>, Error> {
-    let above: BTreeSet<RepoPath> = paths.flat_map(RepoPath::ancestors).collect();
-    let mut found = BTreeSet::new();
-    for directory in above {
-        if !is_directory(root, &directory)? && root.find(&directory)?.is_some() {
-            found.insert(directory);
-        }
-    }
-    Ok(found)
-}
-
-fn is_directory(root: &Root, path: &RepoPath) -> Result<bool, Error> {
-    let found = root.find(path)?;
-    Ok(found.is_some_and(|(_, stat)| stat.kind == FileKind::Directory))
-}
-
-fn is_as_kept(root: &Root, path: &RepoPath, kept: Option<&Path>) -> Result<bool, Error> {
-    let present = match root.find(path) {
-        Ok(Some((place, stat))) => present::entry_of(&place, &stat)?,
-        Ok(None) => None,
-        // A file or a link stands where its directory was.
-        Err(error) if error.is_wrong_kind() => None,
-        Err(error) => return Err(error.into()),
-    };
-    let Some(kept) = kept else {
-        return Ok(present.is_none());
-    };
-    let place = place_of(kept)?;
-    let was = match place.stat()? {
-        Some(stat) => present::entry_of(&place, &stat)?,
-        None => None,
-    };
-    Ok(present == was && present.is_some())
-}
-
-/// Opens the place of one of our own files.
-fn place_of(path: &Path) -> Result<Parent, Error> {
-    let (above, name) = (
-        path.parent().unwrap_or(path),
-        path.file_name().unwrap_or_default(),
-    );
-    Ok(Dir::open(above)?.child(&name.to_string_lossy()))
-}
-
-/// Moves what is at `path`, if anything, to the same path below `out`.
-fn move_out(root: &Root, path: &RepoPath, out: &Path) -> Result<(), Error> {
-    let found = match root.find(path) {
-        Ok(found) => found,
-        Err(error) if error.is_wrong_kind() => None,
-        Err(error) => return Err(error.into()),
-    };
-    let Some((place, stat)) = found else {
-        return Ok(());
-    };
-    if stat.kind == FileKind::Directory && place.remove_directory_if_empty()? {
-        return Ok(());
-    }
-    let target = out.join(path.as_path());
-    if let Some(above) = target.parent() {
-        disk::create_dir_all(above)?;
-    }
-    disk::remove_any(&target)?;
-    Ok(disk::rename(place.path(), &target)?)
-}
-
-/// Puts a copy of the pre-image where it was. Whoever has made something there in the meantime keeps it: the next recovery
-/// moves it out first.
-fn bring_back(root: &Root, path: &RepoPath, kept: &Path, draft: &Path) -> Result<(), Error> {
-    copy(kept, draft)?;
-    let draft = place_of(draft)?;
-    Ok(exchange::rename_noreplace(&draft, &root.make_parents(path)?)?)
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
+pub(super) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     disk::remove_any(to)?;
     match contained::stat(from)?.map(|stat| stat.kind) {
         Some(FileKind::Symlink) => Ok(disk::copy_symlink(from, to)?),
@@ -316,8 +270,27 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     }
 }
 
+/// Lists the directories that `locks` cover, with their permissions.
+fn with_modes(root: &Root, locks: &[Resource]) -> Result<Vec<KeptDirectory>, Error> {
+    let mut paths = directories(root, locks)?;
+    paths.extend(locks.iter().filter_map(|lock| match lock {
+        Resource::Directory(Some(path), _) => Some(path.clone()),
+        _ => None,
+    }));
+    let mut found = Vec::with_capacity(paths.len());
+    for path in paths {
+        if let Some((_, stat)) = root.find(&path)?
+            && stat.kind == FileKind::Directory
+        {
+            let (mode, left) = (stat.mode & put_back::PERMISSIONS, None);
+            found.push(KeptDirectory { path, mode, left });
+        }
+    }
+    Ok(found)
+}
+
 /// Lists the directories below those that are locked.
-fn directories(root: &Root, locks: &[Resource]) -> Result<BTreeSet<RepoPath>, Error> {
+pub(super) fn directories(root: &Root, locks: &[Resource]) -> Result<BTreeSet<RepoPath>, Error> {
     let mut found = BTreeSet::new();
     for resource in locks {
         let Resource::Directory(above, _) = resource else {
@@ -343,14 +316,18 @@ fn directories(root: &Root, locks: &[Resource]) -> Result<BTreeSet<RepoPath>, Er
 }
 
 /// Lists the files that `locks` cover, without those that git ignores.
-fn covered(coordinator: &Coordinator, root: &Root, locks: &[Resource]) -> Result<Vec<RepoPath>, Error> {
+pub(super) fn covered(
+    coordinator: &Coordinator,
+    root: &Root,
+    locks: &[Resource],
+) -> Result<Vec<RepoPath>, Error> {
     let mut files = BTreeSet::new();
     for resource in locks {
         let found = match resource {
             Resource::File(path) => vec![path.clone()],
             Resource::Directory(None, _) => walk::all_files(root.path())?,
             // The command may have removed it, or put something else in its place.
-            Resource::Directory(Some(path), _) if is_directory(root, path)? => {
+            Resource::Directory(Some(path), _) if put_back::is_directory(root, path)? => {
                 walk::files_below(root.path(), path)?
             }
             _ => Vec::new(),

@@ -44,6 +44,7 @@ mod origin;
 mod plan;
 mod prepare;
 pub mod provider;
+mod put_back;
 mod record;
 mod recover;
 mod resolve;
@@ -67,6 +68,7 @@ mod unstage;
 mod upkeep;
 mod validate;
 mod who;
+mod whose;
 mod worktree_place;
 mod worktrees;
 

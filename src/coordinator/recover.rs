@@ -46,7 +46,7 @@ impl Coordinator {
         let _commit_lock = self.lock_commits()?;
         let mut rest = under_lock(self, observer)?;
         retry_conflicts(self, &mut rest)?;
-        rest.undone.extend(self.bury_dead_runs(observer)?);
+        rest.undone.extend(self.bury_dead_runs(None, observer)?);
         let mut recovered = mem::take(&mut self.recovered);
         recovered.finished.extend(&rest.finished);
         recovered.undone.extend(rest.undone);
@@ -70,7 +70,7 @@ impl Coordinator {
             // Busy means that somebody alive commits, or recovers, at this moment.
             Recovered::default()
         };
-        recovered.undone.extend(self.bury_dead_runs(observer)?);
+        recovered.undone.extend(self.bury_dead_runs(None, observer)?);
         Ok(recovered)
     }
 

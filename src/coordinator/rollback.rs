@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::coordinator::{Coordinator, Error, settle};
+use crate::coordinator::{Coordinator, Error, in_place, settle};
 use crate::model::{TaskId, TransactionId, TransactionState};
 use crate::store::Release;
 
@@ -45,6 +45,18 @@ impl Coordinator {
                 kept: None,
             });
         };
+        if in_place::is_kept(self, &transaction.id)? {
+            // It puts back what it has changed before it is rolled back: with its transaction, all that there was before would go.
+            self.end_runs_in_place(Some(task), &[])?;
+            if self.store.current_transaction(task)?.is_none() {
+                return Ok(RolledBack {
+                    task: task.clone(),
+                    transaction: Some(transaction.id),
+                    dropped: 0,
+                    kept: None,
+                });
+            }
+        }
         let _own = self.hold(&transaction.id)?;
         // It may have ended while we waited for the other process.
         let transaction = self.open_transaction(task)?;

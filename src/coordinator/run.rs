@@ -14,6 +14,7 @@ use crate::coordinator::begin::Start;
 use crate::coordinator::commit::Backing;
 use crate::coordinator::heartbeat::{Heartbeat, Leash};
 use crate::coordinator::running::Mark;
+use crate::coordinator::whose::Who;
 use crate::coordinator::worktrees::Leased;
 use crate::coordinator::{
     BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, StageRequest,
@@ -322,7 +323,7 @@ impl Coordinator {
         };
         match transaction.state {
             Open => {
-                let kept = in_place::put_back(self, &transaction)?;
+                let kept = in_place::put_back(self, Who::Failing, &transaction, observer)?;
                 settle::roll_back(self, &transaction)?;
                 if let (Some(kept), false) = (kept, running.is_kept) {
                     salvage::tell(&kept, observer);

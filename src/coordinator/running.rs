@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::PathBuf;
 
+use crate::coordinator::whose::Who;
 use crate::coordinator::worktrees::stop_strays;
 use crate::coordinator::{Coordinator, Error, Observer, guarded, in_place, landing, salvage, settle};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault};
-use crate::model::{EventKind, Resource, TaskId, TransactionId, TransactionState, Verdict, overlap};
+use crate::model::{EventKind, Lock, Resource, TaskId, TransactionId, TransactionState, Verdict, overlap};
 use crate::store::{NewEvent, Release};
 
 /// The largest mark that is read, in bytes: it holds the name of a task.
@@ -52,16 +53,37 @@ impl Coordinator {
         Ok(Mark { path, _lock: lock })
     }
 
-    /// Finds what was killed. Each comes with its mark, which keeps others from clearing up after it as well.
-    fn dead(&self) -> Result<Vec<(String, Mark)>, Error> {
+    /// Finds what was killed. Each comes with its mark, which keeps others from clearing up after it as well. Whoever `waits` finds
+    /// nothing that somebody else clears up at this moment: it is over then.
+    fn dead(&mut self, waits: bool) -> Result<Vec<(String, Mark)>, Error> {
         let mut dead = Vec::new();
         for name in disk::list(&self.layout.runs())? {
             let path = self.layout.runs().join(&name);
-            if let (Ok(name), Some(lock)) = (name.into_string(), FileLock::try_acquire(&path)?) {
+            let Ok(name) = name.into_string() else { continue };
+            let lock = match FileLock::try_acquire(&path)? {
+                None if waits && self.is_put_back_by_another(&name)? => Some(FileLock::acquire(&path)?),
+                lock => lock,
+            };
+            if let Some(lock) = lock {
                 dead.push((name, Mark { path, _lock: lock }));
             }
         }
         Ok(dead)
+    }
+
+    /// Tells whether a mark is that of a run in place that was killed: whoever holds it puts things back.
+    fn is_put_back_by_another(&mut self, name: &str) -> Result<bool, Error> {
+        let Ok(id) = name.parse::<TransactionId>() else {
+            return Ok(false);
+        };
+        let Some(row) = self.store.transaction(&id)? else {
+            return Ok(false);
+        };
+        let task = self.store.task(&row.task)?;
+        Ok(
+            task.is_some_and(|task| self.host.verdict(&task.owner) == Verdict::Dead)
+                && in_place::is_kept(self, &id)?,
+        )
     }
 
     /// Returns the tasks of all runs that are marked, whether they have their locks yet or not.
@@ -109,15 +131,16 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Clears up after every run that was killed. Answers their transactions.
+    /// Clears up after every run that was killed, before a task that was `granted` something is told of it. Answers their transactions.
     pub(super) fn bury_dead_runs(
         &mut self,
+        granted: Option<(&TaskId, &[Lock])>,
         observer: &mut dyn Observer,
     ) -> Result<Vec<TransactionId>, Error> {
         let mut buried = Vec::new();
-        for (name, mark) in self.dead()? {
+        for (name, mark) in self.dead(granted.is_some())? {
             if let Ok(id) = name.parse() {
-                if self.bury_run(id, mark, observer)? {
+                if self.bury_run(id, mark, Who::Clearing(granted), observer)? {
                     buried.push(id);
                 }
             } else {
@@ -143,6 +166,7 @@ impl Coordinator {
         &mut self,
         id: TransactionId,
         mark: Mark,
+        who: Who,
         observer: &mut dyn Observer,
     ) -> Result<bool, Error> {
         stop_strays(&id)?;
@@ -155,7 +179,7 @@ impl Coordinator {
                     tracing::warn!(%error, "what the run had finished is not kept");
                     None
                 });
-                let kept = in_place::put_back(self, &row)?.or(finished);
+                let kept = in_place::put_back(self, who, &row, observer)?.or(finished);
                 fault::point("run.put-back");
                 self.reclaim_worktrees(&row)?;
                 settle::roll_back(self, &row)?;

@@ -1,12 +1,14 @@
 //! What a file carries besides its bytes: mode, owner, access lists, extended attributes, times.
 
 use std::fs::File;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{Timespec, Timestamps, XattrFlags};
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 
+use crate::disk::contained::Parent;
 use crate::disk::{DiskError, Result};
 
 /// The longest list of attribute names, and the longest attribute, that Linux allows, in bytes.
@@ -28,6 +30,16 @@ pub fn set_mode(file: &File, mode: u32) -> Result<()> {
     }
     file.set_permissions(std::fs::Permissions::from_mode(mode))
         .map_err(DiskError::of("setting the mode of", Path::new(FILE)))
+}
+
+/// Sets the permission bits of a directory that may not even be listed. No link is followed.
+pub fn set_directory_mode(place: &Parent, mode: u32) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(place.directory(), place.name(), flags, Mode::empty());
+    let opened = opened.map_err(DiskError::errno("opening the directory", place.path()))?;
+    let descriptor = format!("/proc/self/fd/{}", opened.as_raw_fd());
+    std::fs::set_permissions(descriptor, std::fs::Permissions::from_mode(mode))
+        .map_err(DiskError::of("setting the mode of", place.path()))
 }
 
 /// Returns the mode that a new file gets: 0666 or 0777 less the umask.

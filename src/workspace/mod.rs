@@ -284,6 +284,11 @@ impl Layout {
         self.salvages().join(transaction.to_string())
     }
 
+    /// Returns the directory of what was there before a run that worked in the tree itself, where that could not be put back.
+    pub fn salvage_before(&self, transaction: &TransactionId) -> PathBuf {
+        self.salvages().join(format!("{transaction}.before"))
+    }
+
     /// Returns the directory of all that is salvaged from runs.
     pub fn salvages(&self) -> PathBuf {
         self.directory.join("salvage")

@@ -84,6 +84,40 @@ fn a_directory_that_it_removed_or_replaced_is_put_back() {
     assert_clean(&sandbox);
 }
 
+/// Also where nobody may look into them, or the command ended well and its validation did not.
+#[test]
+fn the_permissions_of_directories_are_put_back() {
+    let sandbox = repository();
+    sandbox.shell("mkdir src/d src/e; chmod 750 src src/e; chmod 700 src/d; echo d > src/d/f; mkdir src/away; chmod 711 src/away; echo > src/away/f");
+    let chmod = "chmod 755 src; chmod 000 src/d; rm -r src/away; chmod 777 src/e";
+    let modes = || sandbox.shell("stat -c '%a %n' src src/d src/e src/away");
+    let were = modes();
+    for (end, arguments) in [("exit 1", vec![]), ("true", vec!["--validate", "false"])] {
+        let arguments = [vec!["--in-place", "-w", "src/"], arguments].concat();
+        run(&sandbox, &arguments, &format!("{chmod}; {end}")).exited(6);
+        assert_eq!(modes(), were, "{end}");
+        assert_clean(&sandbox);
+    }
+    let going = running(
+        &sandbox,
+        &["--in-place", "-w", "src/"],
+        &format!("{chmod}; echo ready; tail -f /dev/null"),
+    )
+    .start();
+    going.until_stdout("ready");
+    going.kill();
+    sandbox.mirror(["status"]).succeeded();
+    assert_eq!(modes(), were);
+    run(
+        &sandbox,
+        &["--in-place", "-w", "src/"],
+        "echo x > src/a.js; chmod 700 src",
+    )
+    .succeeded();
+    assert!(modes().starts_with("700 src\n"), "{}", modes());
+    assert_clean(&sandbox);
+}
+
 #[test]
 fn a_killed_one_is_put_back_before_anybody_else_begins() {
     let sandbox = repository();

@@ -5,6 +5,7 @@ mod ends;
 mod in_place;
 mod interrupts;
 mod landing;
+mod lost;
 mod place;
 mod pool;
 mod power;
