@@ -69,6 +69,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::NoMatch { .. } => {
             "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
         }
+        Error::CopyReplaced { .. } => "Run it again with a command that leaves \"$MIRROR_ROOT\" itself where it is, and may read and write it; what is in there it may change as it likes".to_owned(),
         Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
         Error::Impossible(_) | Error::NotOffered { .. } | Error::Unusable { .. } | Error::NoPlaceForCopies { .. } => of_share(error),
         Error::Rejected { .. } | Error::ValidationFailed { .. } => "Mend what it found, and commit or run it again".to_owned(),

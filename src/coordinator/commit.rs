@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use crate::coordinator::carry_out::carry_out;
 use crate::coordinator::heartbeat::Heartbeat;
+use crate::coordinator::leased::Leased;
 use crate::coordinator::prepare::{Preparation, Prepared, prepare};
 use crate::coordinator::validate::Validation;
-use crate::coordinator::worktrees::Leased;
 use crate::coordinator::{Coordinator, Error, Leash, MergeKind, Observer, abandon, optimistic, settle};
 use crate::disk::fault;
 use crate::disk::lock::FileLock;

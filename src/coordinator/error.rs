@@ -210,6 +210,17 @@ pub enum Error {
         /// What was asked for.
         what: &'static str,
     },
+    /// The command of a run left nothing that its changes could be taken from.
+    #[error(
+        "The command has not left the working copy in its place: {} {what}; it is rolled back",
+        shown(path)
+    )]
+    CopyReplaced {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The command of a run failed.
     #[error("The command failed ({status}) and is rolled back: {command}")]
     CommandFailed {

@@ -44,9 +44,10 @@ impl Error {
             | Self::TargetMoved { .. }
             | Self::TargetElsewhere { .. } => Kind::Conflict,
             Self::GitBusy { .. } | Self::Space { .. } | Self::Disk(_) | Self::Provider { .. } => Kind::Failed,
-            Self::Rejected { .. } | Self::ValidationFailed { .. } | Self::CommandFailed { .. } => {
-                Kind::Rejected
-            }
+            Self::Rejected { .. }
+            | Self::ValidationFailed { .. }
+            | Self::CommandFailed { .. }
+            | Self::CopyReplaced { .. } => Kind::Rejected,
             Self::Damaged { .. } | Self::Stuck { .. } => Kind::Damaged,
             Self::Pending { .. } => Kind::Pending,
             Self::Undetermined { .. } => Kind::Unknown,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::coordinator::backoff::Backoff;
 use crate::coordinator::worktree_place::is_name;
 use crate::coordinator::{Coordinator, Error};
+use crate::disk::contained::{self, FileKind};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault};
 use crate::git::{Git, GitError};
@@ -44,7 +45,7 @@ impl Coordinator {
     fn add_linked_tree(&self, git: &Git, path: &Path, commit: ObjectId) -> Result<Git, Error> {
         let mut backoff = Backoff::new(self.config.max_retries, FIRST_PAUSE);
         loop {
-            disk::remove_dir_all(path)?;
+            disk::remove_any(path)?;
             match self.try_linked_tree(git, path, commit) {
                 Ok(tree) => return Ok(tree),
                 // The user may be adding a working tree by hand.
@@ -87,9 +88,13 @@ fn is_beside(one: &Path, other: &Path) -> bool {
     same(1) || same(2)
 }
 
-/// Opens the working tree at `path` if it is one of this repository.
+/// Opens the working tree at `path` if it is one of this repository, and the very one that was added there: whatever a command has
+/// put in its place, a link to the user's own files perhaps, is not to be reset.
 pub(super) fn ours(git: &Git, path: &Path) -> Option<Git> {
-    let tree = Git::open(path).ok().flatten()?;
-    let is_ours = tree.root() == path.canonicalize().ok()? && tree.main_root() == git.main_root();
+    let is_directory = contained::stat(path).ok()??.kind == FileKind::Directory;
+    let tree = is_directory.then(|| Git::open(path).ok().flatten())??;
+    let is_ours = tree.root() == path.canonicalize().ok()?
+        && tree.main_root() == git.main_root()
+        && tree.is_linked_at(path);
     is_ours.then_some(tree)
 }

@@ -32,6 +32,7 @@ mod hook;
 mod in_place;
 mod interrupt;
 mod landing;
+mod leased;
 mod left_branches;
 mod linked;
 mod lock;

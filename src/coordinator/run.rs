@@ -13,9 +13,9 @@ use crate::config::Strategy;
 use crate::coordinator::begin::Start;
 use crate::coordinator::commit::Backing;
 use crate::coordinator::heartbeat::{Heartbeat, Leash};
+use crate::coordinator::leased::Leased;
 use crate::coordinator::running::Mark;
 use crate::coordinator::whose::Who;
-use crate::coordinator::worktrees::Leased;
 use crate::coordinator::{
     BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, StageRequest,
     StageWhat, in_place, provider, resolve, salvage, settle,
@@ -243,6 +243,7 @@ impl Coordinator {
         let task = &running.begun.task.id;
         let staged = match &running.leased {
             Some(leased) => {
+                leased.refuse_replaced()?;
                 let what = StageWhat::WorkingCopy {
                     dir: leased.place.tree(),
                     origin: Rc::clone(&leased.origin),
@@ -251,7 +252,8 @@ impl Coordinator {
                     what: vec![what],
                     lock: request.grow,
                 };
-                self.stage(task, stage, observer)?.changes
+                let staged = self.stage(task, stage, observer);
+                staged.map_err(|error| leased.unreadable(error))?.changes
             }
             None => in_place::take(self, &running.begun, observer)?,
         };

@@ -133,7 +133,7 @@ impl Coordinator {
     /// Removes a working copy, and what git remembers of it. What another repository has put in its place stays.
     pub(super) fn remove_tree(&self, place: &Place) -> Result<(), Error> {
         if self.is_own(place)? {
-            disk::remove_dir_all(&place.tree)?;
+            disk::remove_any(&place.tree)?;
         }
         if let Some(git) = &self.git {
             self.forget_linked_tree(git, &place.tree)?;
@@ -276,7 +276,7 @@ impl Coordinator {
 
     /// Tells whether what lies at a place may be removed: it is below this repository's `.mirror`, or in a directory that
     /// says that it is this repository's.
-    fn is_own(&self, place: &Place) -> Result<bool, Error> {
+    pub(super) fn is_own(&self, place: &Place) -> Result<bool, Error> {
         if place.tree.starts_with(&place.directory) {
             return Ok(true);
         }

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use crate::coordinator::ground::Ground;
+use crate::coordinator::leased::Leased;
 use crate::coordinator::origin::Origin;
 use crate::coordinator::worktree_place::Place;
 use crate::coordinator::{Coordinator, Error, Observer, furnish, stage_tree};
@@ -51,18 +52,6 @@ pub struct Worktree {
     pub transaction: Option<TransactionId>,
     /// Where it is.
     pub path: PathBuf,
-}
-
-/// A working copy that is a run's own.
-#[must_use = "a leased working copy is given back"]
-#[derive(Debug)]
-pub(super) struct Leased {
-    pub(super) place: Place,
-    /// What it held when it was handed over.
-    pub(super) origin: Rc<Origin>,
-    transaction: TransactionId,
-    base: Option<ObjectId>,
-    _lock: FileLock,
 }
 
 impl Coordinator {
@@ -119,6 +108,7 @@ impl Coordinator {
         fault::point("worktree.leased");
         self.tell(EventKind::WorktreeLeased, transaction, number)?;
         Ok(Leased {
+            given: contained::stat(&place.tree())?,
             place,
             origin: Rc::new(origin),
             transaction: transaction.id,
@@ -154,7 +144,7 @@ impl Coordinator {
         is_idle: bool,
     ) -> Result<Origin, Error> {
         let (Some(git), Some(base)) = (&self.git, transaction.base) else {
-            disk::remove_dir_all(&place.tree())?;
+            disk::remove_any(&place.tree())?;
             disk::create_private_dir(&place.tree())?;
             walk::copy_tree(self.root.path(), &place.tree())?;
             return Origin::of_copy(&self.root, &place.tree());
@@ -212,7 +202,8 @@ impl Coordinator {
     /// Makes a working copy what the next run begins from, unless others land before that.
     fn clear(&self, place: &Place, base: Option<ObjectId>) -> Result<WorktreeState, Error> {
         let tree = place.tree();
-        let is_there = contained::stat(&tree)?.is_some();
+        // What the directory around it was replaced by may be anybody's.
+        let is_there = contained::stat(&tree)?.is_some() && self.is_own(place)?;
         if let (Some(git), Some(base), true) = (&self.git, base, is_there) {
             self.linked_tree(git, &tree, git.head()?.tip().unwrap_or(base), false)?;
             return Ok(WorktreeState::Idle);
@@ -228,6 +219,7 @@ impl Coordinator {
         transaction: &Transaction,
         observer: &mut dyn Observer,
     ) -> Result<Option<PathBuf>, Error> {
+        leased.refuse_replaced()?;
         let tree = leased.place.tree();
         let slots = self.slots(&transaction.id)?;
         let ground = Ground::new(self, transaction, &slots, Vec::new());

@@ -42,6 +42,28 @@ pub fn set_directory_mode(place: &Parent, mode: u32) -> Result<()> {
         .map_err(DiskError::of("setting the mode of", place.path()))
 }
 
+/// Lets the owner into a directory and all below it. At best effort: what is not ours stays shut. No link is followed.
+pub fn open_directories(path: &Path) {
+    let mut shut = vec![path.to_owned()];
+    while let Some(path) = shut.pop() {
+        let Ok(found) = std::fs::symlink_metadata(&path) else {
+            continue;
+        };
+        if !found.is_dir() {
+            continue;
+        }
+        if found.mode() & 0o700 != 0o700 {
+            let mode = found.mode() & 0o7777 | 0o700;
+            drop(std::fs::set_permissions(
+                &path,
+                std::fs::Permissions::from_mode(mode),
+            ));
+        }
+        let inside = std::fs::read_dir(&path).into_iter().flatten().flatten();
+        shut.extend(inside.map(|entry| entry.path()));
+    }
+}
+
 /// Returns the mode that a new file gets: 0666 or 0777 less the umask.
 pub fn fresh_mode(executable: bool) -> u32 {
     let mode = if executable { 0o777 } else { 0o666 };

@@ -207,9 +207,18 @@ pub fn remove_dir_if_empty(path: &Path) -> Result<bool> {
     }
 }
 
-/// Removes a directory and everything in it, if it is there. Links in it are removed, not followed.
+/// Removes a directory and everything in it, if it is there. Links in it are removed, not followed. A directory that was made
+/// unreadable, or read-only, is opened first.
 pub fn remove_dir_all(path: &Path) -> Result<()> {
-    if_there(fs::remove_dir_all(path), "removing the directory", path).map(|_| ())
+    let mut removed = fs::remove_dir_all(path);
+    if removed
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    {
+        metadata::open_directories(path);
+        removed = fs::remove_dir_all(path);
+    }
+    if_there(removed, "removing the directory", path).map(|_| ())
 }
 
 /// Removes whatever has this name, if anything.

@@ -135,6 +135,15 @@ impl Git {
             .collect())
     }
 
+    /// Tells whether git remembers this working tree as the linked one at `path`.
+    pub fn is_linked_at(&self, path: &Path) -> bool {
+        let named = disk::read_if_there(&self.git_dir().join("gitdir"));
+        let link = path.join(".git");
+        named.is_ok_and(|named| {
+            named.is_some_and(|named| named.trim_ascii_end() == link.as_os_str().as_bytes())
+        })
+    }
+
     /// Lists what git remembers of linked working trees, each with the path of its `.git`.
     fn remembered(&self) -> Result<Vec<(PathBuf, PathBuf)>> {
         let known = self.common_dir().join("worktrees");

@@ -9,6 +9,7 @@ mod lost;
 mod place;
 mod pool;
 mod power;
+mod replaced;
 mod shown;
 mod validation;
 
