@@ -106,9 +106,7 @@ impl Coordinator {
     /// file lock of the place may ask. Answers whether it was there already.
     pub(super) fn settled(&self, place: Place) -> Result<(Place, bool), Error> {
         let tree = self.wanted_tree(place.number)?;
-        if let Some(own) = self.pool_directory()? {
-            self.claim(&own)?;
-        }
+        self.claim_pool()?;
         if place.tree == tree {
             return Ok((place, true));
         }
@@ -152,6 +150,20 @@ impl Coordinator {
         let is_empty = || -> Result<bool, Error> { Ok(disk::list(above)?.iter().all(|name| name == OWNER)) };
         if !is_in_use && owner_of(above)?.is_some() && self.is_own(place)? && is_empty()? {
             disk::remove_dir_all(above)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the directory of this repository's own in the one that the settings name, if nothing is in it. Whoever is about to make a
+    /// working copy there makes it again.
+    pub(super) fn remove_empty_pool(&self) -> Result<(), Error> {
+        let Some(own) = self.pool_directory().ok().flatten() else {
+            return Ok(());
+        };
+        let is_ours = owner_of(&own)? == Some(real(self.layout.root()));
+        if is_ours && disk::list(&own)?.iter().all(|name| name == OWNER) {
+            disk::remove_file_if_there(&own.join(OWNER))?;
+            disk::remove_dir_if_empty(&own)?;
         }
         Ok(())
     }
@@ -238,6 +250,11 @@ impl Coordinator {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Makes the directory that the settings name the repository's own.
+    pub(super) fn claim_pool(&self) -> Result<(), Error> {
+        self.pool_directory()?.map_or(Ok(()), |own| self.claim(&own))
     }
 
     /// Makes the repository's own directory, or makes sure that it is its own.

@@ -98,7 +98,10 @@ impl Coordinator {
         place.write(WorktreeState::InUse, Some(transaction.id))?;
         fault::point("worktree.in-use");
         let is_idle = is_there && record.is_some_and(|record| record.state == WorktreeState::Idle);
-        let origin = match self.hand_over(&place, transaction, is_idle) {
+        let handed = self.hand_over(&place, transaction, is_idle);
+        // Once more: somebody may have found the directory empty, and removed it.
+        let handed = handed.and_then(|origin| self.claim_pool().map(|()| origin));
+        let origin = match handed {
             Ok(origin) => origin,
             Err(error) => {
                 self.remove_failed(&place);
@@ -291,6 +294,9 @@ impl Coordinator {
             if is_gone {
                 disposed.push(worktree.number);
             }
+        }
+        if !dry_run {
+            self.remove_empty_pool()?;
         }
         Ok(disposed)
     }

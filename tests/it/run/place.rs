@@ -57,8 +57,14 @@ fn the_command_and_its_validation_work_where_no_name_begins_with_a_dot() {
     run(&sandbox, &["-w", "src/", "-m", "y"], "echo y > src/a.js").succeeded();
     assert_eq!(trees(&sandbox).matches("worktree ").count(), 2);
     sandbox.mirror(["cleanup", "--force"]).succeeded();
-    assert!(!own[0].join("mirror-1").exists());
+    assert!(!own[0].exists());
     assert_eq!(trees(&sandbox).matches("worktree ").count(), 1);
+    // What somebody has put there is not ours.
+    run(&sandbox, &["-w", "src/", "-m", "z"], "echo z > src/a.js").succeeded();
+    assert_eq!(owners(&sandbox, "copies"), own);
+    fs::write(own[0].join("mine"), "").unwrap();
+    sandbox.mirror(["cleanup", "--force"]).succeeded();
+    assert!(own[0].join("mine").exists() && own[0].join("mirror-owner").exists());
     assert_clean(&sandbox);
 }
 
@@ -105,7 +111,7 @@ fn two_repositories_may_name_the_same_directory() {
         .run()
         .succeeded();
     run(&sandbox, &["-w", "src/", "-m", "still"], "echo still >> src/a.js").succeeded();
-    assert_eq!(owners(&sandbox, "copies").len(), 2);
+    assert_eq!(owners(&sandbox, "copies").len(), 1);
     let tree = trees(&sandbox);
     assert!(tree.contains("/copies/"), "{tree}");
     assert_clean(&sandbox);
