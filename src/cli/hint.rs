@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use mirror::config::{ConfigError, Fault, Origin};
-use mirror::coordinator::{Error, UndoError};
+use mirror::coordinator::{Error, RunRefusal, UndoError};
 use mirror::git::GitError;
 use mirror::model::{Conflict, Impossible, RepoPath, Resource, TransactionState, shown};
 use mirror::store::StoreError;
@@ -18,7 +18,7 @@ const PATHS_MAX: usize = 3;
 pub(crate) fn hints(error: &Error) -> Vec<String> {
     let one = match error {
         Error::Held { conflicts, waited } => return held(conflicts, waited.is_some()),
-        Error::RunHeld { conflicts, waited, copies } => return run_held(conflicts, waited.is_some(), *copies),
+        Error::Run(error) => return of_run(error),
         Error::HookRefused { verb, conflicts } => return refused(verb, conflicts),
         Error::NotInitialised { .. } => "Run `mirror init` in the root of the repository".to_owned(),
         Error::UnknownTask { task } => {
@@ -35,11 +35,8 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             format!("Run `mirror lock -t {task}` to win the locks back: what is staged is still there")
         }
         Error::NotLocked { task, paths } => format!("Run `mirror lock -t {task} {}`, or stage with --lock", writes(paths)),
-        Error::OutsideLockSet { paths, .. } => {
-            format!("Run it again with {}, or with --grow to lock on the way", writes(paths))
-        }
         Error::NothingStaged { task } => format!("Run `mirror stage -t {task} PATH --from FILE` first"),
-        Error::BaseChanged { .. } | Error::RunOvertaken { .. } | Error::Overtaken { .. } => of_changed(error),
+        Error::BaseChanged { .. } | Error::Overtaken { .. } => of_changed(error),
         Error::InTheWay { paths, .. } => {
             format!("Commit them, or put them away with `git stash push -u -- {}`", list(paths))
         }
@@ -69,7 +66,6 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::NoMatch { .. } => {
             "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
         }
-        Error::CopyReplaced { .. } => "Run it again with a command that leaves \"$MIRROR_ROOT\" itself where it is, and may read and write it; what is in there it may change as it likes".to_owned(),
         Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
         Error::Impossible(_) | Error::NotOffered { .. } | Error::Unusable { .. } | Error::NoPlaceForCopies { .. } => of_share(error),
         Error::Rejected { .. } | Error::ValidationFailed { .. } => "Mend what it found, and commit or run it again".to_owned(),
@@ -89,10 +85,6 @@ fn of_changed(error: &Error) -> String {
     match error {
         Error::BaseChanged { task, paths } => format!(
             "Look at them, then `mirror unstage -t {task} {}` and stage them anew",
-            list(paths)
-        ),
-        Error::RunOvertaken { paths } => format!(
-            "Commit that, or put it away with `git stash push -- {}`, and run it again",
             list(paths)
         ),
         _ => "Run it again on what is there now".to_owned(),
@@ -223,6 +215,37 @@ fn held(conflicts: &[Conflict], waited: bool) -> Vec<String> {
         "`mirror begin` and `mirror lock` wait for it with --wait 30s; `mirror status` shows all holders"
     };
     [wait.to_owned()].into_iter().chain(by_force(conflicts)).collect()
+}
+
+/// Returns what to type after a run, whose task is no more.
+fn of_run(error: &RunRefusal) -> Vec<String> {
+    let one = match error {
+        RunRefusal::Held { conflicts, waited, copies } => return run_held(conflicts, waited.is_some(), *copies),
+        RunRefusal::GrowthHeld { conflicts } => {
+            let paths: Vec<RepoPath> = conflicts.iter().filter_map(|conflict| path_of(&conflict.resource)).collect();
+            let wait = format!("Run it again with {} and --wait 10m: --grow waits for nobody", writes(&paths));
+            return [wait].into_iter().chain(by_force(conflicts)).collect();
+        }
+        RunRefusal::Lost { task } => format!("Run it again; `mirror history -t {task}` tells who took them, `mirror status` who works now"),
+        RunRefusal::Interrupted { .. } => "Run the same command again".to_owned(),
+        RunRefusal::OutsideLockSet { paths, .. } => {
+            format!("Run it again with {}, or with --grow to lock on the way", writes(paths))
+        }
+        RunRefusal::Overtaken { paths } => format!(
+            "Commit that, or put it away with `git stash push -- {}`, and run it again",
+            list(paths)
+        ),
+        RunRefusal::MergeConflict { .. } => "Run it again: it begins from what is there now".to_owned(),
+        RunRefusal::CopyReplaced { .. } => "Run it again with a command that leaves \"$MIRROR_ROOT\" itself where it is, and may read and write it; what is in there it may change as it likes".to_owned(),
+    };
+    vec![one]
+}
+
+fn path_of(resource: &Resource) -> Option<RepoPath> {
+    match resource {
+        Resource::File(path) | Resource::Directory(Some(path), _) => Some(path.clone()),
+        _ => None,
+    }
 }
 
 /// Returns what to type after a run that did not get its locks.

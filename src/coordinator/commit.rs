@@ -165,8 +165,9 @@ impl Coordinator {
         self.refuse_unrecordable(request)?;
         let transaction = self.open_transaction(task)?;
         let row = self.require_lease(task)?;
+        fault::point("commit.begun");
         // Nobody stages into, drops or commits the same transaction meanwhile.
-        let _own = self.hold(&transaction.id)?;
+        let _own = self.hold_for(task, &transaction.id)?;
         let taken = if optimistic::is_optimistic(&row) {
             self.lock_staged(task, &transaction, request.wait, observer)?
         } else {

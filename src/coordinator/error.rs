@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::ConfigError;
 use crate::coordinator::error_text::{
-    cycle_text, held_text, known_text, merge_list, path_list, printed_text, run_held_text,
+    cycle_text, held_text, known_text, merge_list, path_list, printed_text,
 };
 use crate::disk::DiskError;
 use crate::git::hooks::HookError;
@@ -57,16 +57,6 @@ pub enum Error {
         /// How long the request waited before its time ran out; `None` when it did not wait.
         waited: Option<Duration>,
     },
-    /// Others hold what a run asked for.
-    #[error("{}", run_held_text(conflicts, *waited, *copies))]
-    RunHeld {
-        /// What is in the way.
-        conflicts: Vec<Conflict>,
-        /// How long the run waited before its time ran out; `None` when it did not wait.
-        waited: Option<Duration>,
-        /// How many working copies there may be, if only they are in the way.
-        copies: Option<u32>,
-    },
     /// Working copies cannot lie where the settings want them.
     #[error("Working copies cannot lie in {}: {why}", shown(path))]
     NoPlaceForCopies {
@@ -96,7 +86,9 @@ pub enum Error {
         task: TaskId,
     },
     /// Somebody interrupted before the commit was decided, or while locks were waited for.
-    #[error("The task {task} was interrupted before its commit was decided")]
+    #[error(
+        "The task {task} was interrupted before its commit was decided: it is as it was, and nothing is committed"
+    )]
     Interrupted {
         /// The task.
         task: TaskId,
@@ -104,14 +96,6 @@ pub enum Error {
     /// Paths outside the task's write locks.
     #[error("The task {task} holds no write lock on {}", path_list(paths))]
     NotLocked {
-        /// The task.
-        task: TaskId,
-        /// The paths.
-        paths: Vec<RepoPath>,
-    },
-    /// A run changed what it has not locked.
-    #[error("The run {task} changed what it has not locked: {}", path_list(paths))]
-    OutsideLockSet {
         /// The task.
         task: TaskId,
         /// The paths.
@@ -134,15 +118,6 @@ pub enum Error {
     /// Others wrote to paths while a working copy of them was worked in.
     #[error("Changed while it was worked on in a copy: {}", path_list(paths))]
     Overtaken {
-        /// The paths.
-        paths: Vec<RepoPath>,
-    },
-    /// The working tree does not hold what a run began from.
-    #[error(
-        "Changed in the working tree, before or while it was worked on in a copy: {}",
-        path_list(paths)
-    )]
-    RunOvertaken {
         /// The paths.
         paths: Vec<RepoPath>,
     },
@@ -209,17 +184,6 @@ pub enum Error {
     NeedsGit {
         /// What was asked for.
         what: &'static str,
-    },
-    /// The command of a run left nothing that its changes could be taken from.
-    #[error(
-        "The command has not left the working copy in its place: {} {what}; it is rolled back",
-        shown(path)
-    )]
-    CopyReplaced {
-        /// Where.
-        path: PathBuf,
-        /// What is wrong with it.
-        what: String,
     },
     /// The command of a run failed.
     #[error("The command failed ({status}) and is rolled back: {command}")]
@@ -373,6 +337,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A run comes to nothing.
+    #[error(transparent)]
+    Run(#[from] crate::coordinator::RunRefusal),
     /// A commit cannot be taken back.
     #[error(transparent)]
     Undo(#[from] crate::coordinator::UndoError),

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -22,6 +23,9 @@ use crate::model::{Interrupter, TransactionId};
 
 /// The variable by which the processes of a validation are known.
 const VARIABLE: &str = "MIRROR_VALIDATION";
+
+/// The number of `SIGKILL`.
+const KILL: i32 = Signal::KILL.as_raw();
 
 /// A program that runs a command, and sees to it that everything which that starts ends when the command does, when the program is
 /// told to end (`TERM`), or when the process that started it dies. `mirror guard` is one.
@@ -53,6 +57,8 @@ pub(super) struct Order<'a> {
 pub(super) enum Ended {
     /// By itself.
     Alone(ExitStatus),
+    /// Its guard was killed, and not the command.
+    Unguarded(ExitStatus),
     /// Because somebody interrupted.
     Interrupted,
 }
@@ -60,6 +66,13 @@ pub(super) enum Ended {
 enum Happening {
     Ended,
     Interrupted,
+}
+
+impl Guard {
+    /// Says how a command ended whose guard was killed.
+    pub fn killed(status: ExitStatus) -> String {
+        format!("{status}: its guard, `mirror guard`, was killed, and so it was ended")
+    }
 }
 
 impl Coordinator {
@@ -86,12 +99,17 @@ pub(super) fn run(guard: Option<&Guard>, order: Order<'_>) -> Result<Ended, Erro
         }
     }
     let status = child.wait().map_err(failed)?;
+    let is_unguarded = guard.is_some() && status.signal() == Some(KILL) && !left_of(&transaction).is_empty();
     // Of a guard only what was killed leaves anything.
     stop_validation(&transaction)?;
     if was_interrupted {
         return Ok(Ended::Interrupted);
     }
-    Ok(Ended::Alone(status))
+    Ok(if is_unguarded {
+        Ended::Unguarded(status)
+    } else {
+        Ended::Alone(status)
+    })
 }
 
 fn start(guard: Option<&Guard>, order: Order<'_>) -> io::Result<Child> {
@@ -132,11 +150,14 @@ fn wait(child: &Child, interrupters: &[Interrupter]) -> bool {
     matches!(told.recv(), Ok(Happening::Interrupted))
 }
 
+/// Finds what validations of a commit have left running.
+fn left_of(transaction: &TransactionId) -> BTreeSet<u32> {
+    stray::with_variable(VARIABLE, &transaction.to_string())
+}
+
 /// Ends whatever validations of a commit have left running.
 pub(super) fn stop_validation(transaction: &TransactionId) -> Result<(), Error> {
-    let value = transaction.to_string();
-    let find = || -> BTreeSet<u32> { stray::with_variable(VARIABLE, &value) };
-    if stray::stop(find, stray::GRACE) {
+    if stray::stop(|| left_of(transaction), stray::GRACE) {
         Ok(())
     } else {
         Err(Error::Usage(format!(

@@ -1,11 +1,13 @@
 //! Ending a verb before its commit is decided. After the decision nobody is heard any more: it only goes forward.
 
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread;
 
-use crate::coordinator::{Coordinator, Error, Leash};
+use crate::coordinator::{Coordinator, Error, Leash, RunRefusal};
+use crate::disk;
 use crate::disk::lock::FileLock;
-use crate::model::{Interrupter, TaskId};
+use crate::model::{Interrupter, Kind, TaskId, TransactionId};
 
 impl Coordinator {
     /// Returns what ends the verbs of this coordinator, from another thread or a signal: waits for locks and for the turn to land, a
@@ -30,9 +32,30 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Says of a run that it was interrupted when that is why something failed: a terminal interrupts the git commands that it waits
+    /// for as well.
+    pub(super) fn interrupted_instead(&self, task: &TaskId, error: Error) -> Error {
+        if self.interrupter.is_interrupted() && error.kind() == Kind::Failed {
+            tracing::debug!(%error, "failed while it was interrupted");
+            return RunRefusal::Interrupted { task: task.clone() }.into();
+        }
+        error
+    }
+
     /// Takes the lock under which commits are applied. Waits for whoever holds it, unless somebody interrupts.
     pub(super) fn lock_commits_for(&self, task: &TaskId) -> Result<FileLock, Error> {
-        if let Some(lock) = self.try_lock_commits()? {
+        self.lock_for(task, self.layout.commit_lock())
+    }
+
+    /// Takes the lock of a transaction. Waits for whoever works on it, unless somebody interrupts.
+    pub(super) fn hold_for(&self, task: &TaskId, transaction: &TransactionId) -> Result<FileLock, Error> {
+        let directory = self.layout.transaction(transaction);
+        disk::create_dir_all(directory.path())?;
+        self.lock_for(task, directory.own_lock())
+    }
+
+    fn lock_for(&self, task: &TaskId, path: PathBuf) -> Result<FileLock, Error> {
+        if let Some(lock) = FileLock::try_acquire(&path)? {
             return Ok(lock);
         }
         let (tell, told) = mpsc::channel();
@@ -40,7 +63,6 @@ impl Coordinator {
         let _listening = self
             .interrupter
             .when_interrupted(move || drop(interrupted.send(None)));
-        let path = self.layout.commit_lock();
         // Nothing can end a wait for a file lock. The thread that is left behind gives it back as soon as it has it.
         thread::spawn(move || drop(tell.send(Some(FileLock::acquire(&path)))));
         match told.recv() {

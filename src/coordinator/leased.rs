@@ -4,9 +4,9 @@
 use std::io;
 use std::rc::Rc;
 
-use crate::coordinator::Error;
 use crate::coordinator::origin::Origin;
 use crate::coordinator::worktree_place::Place;
+use crate::coordinator::{Error, RunRefusal};
 use crate::disk::contained::{self, FileKind, Stat};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, DiskError};
@@ -32,10 +32,8 @@ impl Leased {
     pub(super) fn refuse_replaced(&self) -> Result<(), Error> {
         let tree = self.place.tree();
         let refuse = |what: &str| {
-            Err(Error::CopyReplaced {
-                path: tree.clone(),
-                what: what.to_owned(),
-            })
+            let (path, what) = (tree.clone(), what.to_owned());
+            Err(RunRefusal::CopyReplaced { path, what }.into())
         };
         let number = |stat: Option<Stat>| stat.map(|stat| (stat.dev, stat.ino));
         match contained::stat(&tree)? {
@@ -53,10 +51,11 @@ impl Leased {
     pub(super) fn unreadable(&self, error: impl Into<Error>) -> Error {
         let error = error.into();
         match &error {
-            Error::Disk(found) if self.is_shut(found) => Error::CopyReplaced {
+            Error::Disk(found) if self.is_shut(found) => RunRefusal::CopyReplaced {
                 path: found.path().to_owned(),
                 what: "cannot be read".to_owned(),
-            },
+            }
+            .into(),
             _ => error,
         }
     }

@@ -1,6 +1,8 @@
 //! Who is told while a verb works: the library itself never prints.
 
-use crate::model::Conflict;
+use std::path::Path;
+
+use crate::model::{Conflict, shown};
 
 /// Told about waits, progress and things worth a word. Every method may be left as it is.
 pub trait Observer {
@@ -15,6 +17,11 @@ pub trait Observer {
     /// `done` of `total` parts of `step` are finished.
     fn progress(&mut self, step: &str, done: u64, total: u64) {
         let _ = (step, done, total);
+    }
+
+    /// What a run had changed was kept at `kept`.
+    fn kept(&mut self, kept: &Path) {
+        self.notice(&format!("What it had changed is kept in {}.", shown(kept)));
     }
 
     /// Something that the user should know although the verb goes on.

@@ -16,12 +16,13 @@ use crate::coordinator::heartbeat::{Heartbeat, Leash};
 use crate::coordinator::leased::Leased;
 use crate::coordinator::running::Mark;
 use crate::coordinator::whose::Who;
+use crate::coordinator::worktrees::TRANSACTION_VARIABLE;
 use crate::coordinator::{
-    BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, StageRequest,
-    StageWhat, in_place, provider, resolve, salvage, settle,
+    BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, RunRefusal,
+    StageRequest, StageWhat, in_place, provider, resolve, settle,
 };
 use crate::disk::fault;
-use crate::host::unique_id;
+use crate::host::{stray, unique_id};
 use crate::model::{Resource, TaskId, Token, TransactionId, TransactionState};
 use crate::store::Task;
 
@@ -108,6 +109,11 @@ impl WorkingCopy {
         let own = own.map(|(name, value)| (name.to_owned(), value));
         own.into_iter().chain(self.given.iter().cloned()).collect()
     }
+
+    /// Tells whether any process of the run goes on that was told these variables.
+    pub fn is_worked_in(&self) -> bool {
+        !stray::with_variable(TRANSACTION_VARIABLE, &self.transaction.to_string()).is_empty()
+    }
 }
 
 impl Coordinator {
@@ -119,14 +125,20 @@ impl Coordinator {
         work: impl FnOnce(&WorkingCopy) -> Result<T, E>,
         observer: &mut dyn Observer,
     ) -> Result<Ran<T>, RunError<E>> {
-        let mut running = self.begin_run(request, observer)?;
+        let task = &request.begin.task;
+        let begun = self.begin_run(request, observer);
+        let mut running = begun.map_err(|error| self.interrupted_instead(task, error.of_run()))?;
         // The work and a validation are code of others, which may panic.
         let caught = panic::catch_unwind(AssertUnwindSafe(|| {
             self.run_begun(request, &mut running, work, observer)
         }));
         self.end_run(running, matches!(caught, Ok(Ok(_))), observer);
         self.store.after_command();
-        caught.unwrap_or_else(|panic| panic::resume_unwind(panic))
+        let ran = caught.unwrap_or_else(|panic| panic::resume_unwind(panic));
+        ran.map_err(|error| match error {
+            RunError::Refused(error) => RunError::Refused(self.interrupted_instead(task, error)),
+            work @ RunError::Work(_) => work,
+        })
     }
 
     fn begin_run(&mut self, request: &RunRequest, observer: &mut dyn Observer) -> Result<Running, Error> {
@@ -189,14 +201,16 @@ impl Coordinator {
         work: impl FnOnce(&WorkingCopy) -> Result<T, E>,
         observer: &mut dyn Observer,
     ) -> Result<Ran<T>, RunError<E>> {
-        let root = self.take_place(request.place, running)?;
+        let root = self.take_place(request.place, running).map_err(Error::of_run)?;
+        self.refuse_interrupted(&request.begin.task)
+            .map_err(Error::of_run)?;
         let copy = running.working_copy(root);
         let worked = work(&copy);
         fault::point("run.worked");
         let value = worked.map_err(RunError::Work)?;
         let task = &running.begun.task.id;
         if copy.leash.is_lost() {
-            return Err(Error::Lost { task: task.clone() }.into());
+            return Err(Error::from(RunRefusal::Lost { task: task.clone() }).into());
         }
         let receipt = self
             .stage_work(request, running, observer)
@@ -328,7 +342,7 @@ impl Coordinator {
                 let kept = in_place::put_back(self, Who::Failing, &transaction, observer)?;
                 settle::roll_back(self, &transaction)?;
                 if let (Some(kept), false) = (kept, running.is_kept) {
-                    salvage::tell(&kept, observer);
+                    observer.kept(&kept);
                 }
                 Ok(true)
             }
@@ -345,24 +359,13 @@ impl Coordinator {
         }
         match self.salvage(running, observer) {
             Ok(Some(kept)) => {
-                salvage::tell(&kept, observer);
+                observer.kept(&kept);
                 running.is_kept = true;
             }
             Ok(None) => {}
             Err(worse) => tracing::warn!(error = %worse, "what it had changed is not kept"),
         }
         error
-    }
-}
-
-impl Error {
-    /// Says of a run what is said of staging and committing by hand.
-    fn of_work(self) -> Self {
-        match self {
-            Self::NotLocked { task, paths } => Self::OutsideLockSet { task, paths },
-            Self::BaseChanged { paths, .. } => Self::RunOvertaken { paths },
-            other => other,
-        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::coordinator::whose::Who;
 use crate::coordinator::worktrees::stop_strays;
-use crate::coordinator::{Coordinator, Error, Observer, guarded, in_place, landing, salvage, settle};
+use crate::coordinator::{Coordinator, Error, Observer, guarded, in_place, landing, settle};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault};
 use crate::model::{EventKind, Lock, Resource, TaskId, TransactionId, TransactionState, Verdict, overlap};
@@ -191,7 +191,7 @@ impl Coordinator {
                 mark.remove();
                 observer.notice(&format!("The run {id} was killed; it is rolled back."));
                 if let Some(kept) = kept {
-                    salvage::tell(&kept, observer);
+                    observer.kept(&kept);
                 }
                 Ok(true)
             }

@@ -1,18 +1,12 @@
 //! Keeps the finished work of a run whose commit comes to nothing where people find it: `.mirror/salvage/<transaction>/`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::coordinator::run::Running;
 use crate::coordinator::{Coordinator, Error, Observer, in_place};
 use crate::disk::{self, contained, sync};
-use crate::model::shown;
 use crate::store::Transaction;
 use crate::workspace::manifest::Slot;
-
-/// Says where work was kept.
-pub(super) fn tell(kept: &Path, observer: &mut dyn Observer) {
-    observer.notice(&format!("What it had changed is kept in {}.", shown(kept)));
-}
 
 impl Coordinator {
     /// Keeps what a run has changed, before it is rolled back. Answers where; nowhere if it has only deleted.

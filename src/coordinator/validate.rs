@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::coordinator::commit::Backing;
 use crate::coordinator::guarded::{self, Ended};
 use crate::coordinator::plan::Plan;
-use crate::coordinator::{Coordinator, Error, Leash, Observer, furnish, provider};
+use crate::coordinator::{Coordinator, Error, Guard, Leash, Observer, furnish, provider};
 use crate::disk::{self, walk};
 use crate::model::{Entry, Interrupter};
 
@@ -135,13 +135,14 @@ impl Question<'_> {
         };
         let status = match guarded::run(coordinator.guard.as_ref(), order)? {
             Ended::Alone(status) if status.success() => return Ok(()),
-            Ended::Alone(status) => status,
+            Ended::Alone(status) => status.to_string(),
+            Ended::Unguarded(status) => Guard::killed(status),
             Ended::Interrupted => return Err(self.leash.reason(&self.plan.order.task.id)),
         };
         let tail = disk::read_tail(&printed, OUTPUT_BYTES_MAX)?;
         Err(Error::Rejected {
             command: command.to_owned(),
-            status: status.to_string(),
+            status,
             output: String::from_utf8_lossy(&tail).into_owned(),
         })
     }

@@ -167,7 +167,7 @@ impl Mirror {
 
     /// Returns a handle whose verbs end as soon as `interrupter` says so, from another thread: waits for locks and for the turn to
     /// land, a validation with all that it has started, and every commit that is not decided yet. They answer
-    /// [`Error::Interrupted`]. A task that was run is rolled back, and what it had finished is kept in `.mirror/salvage`; one that was
+    /// [`Error::Interrupted`]. A task that was run answers the same as a [`RunRefusal`](crate::coordinator::RunRefusal); it is rolled back, and what it had finished is kept in `.mirror/salvage`; one that was
     /// begun by hand stays open, to be rolled back or dropped. What is decided is completed all the same.
     ///
     /// The work of a task and a validation that is a function end by themselves: give them a clone to ask.

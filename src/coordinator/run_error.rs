@@ -1,0 +1,162 @@
+//! Why a run comes to nothing. Its task is gone by then, so nothing that could be done to a task helps.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::coordinator::Error;
+use crate::coordinator::error_text::{held_text, merge_list, path_list, run_held_text};
+use crate::git::MergeConflict;
+use crate::model::{Conflict, Kind, Pool, RepoPath, Resource, TaskId, shown};
+
+/// Why a run comes to nothing. It is rolled back.
+#[derive(Debug, thiserror::Error)]
+pub enum RunRefusal {
+    /// Others hold what it asked for.
+    #[error("{}", run_held_text(conflicts, *waited, *copies))]
+    Held {
+        /// What is in the way.
+        conflicts: Vec<Conflict>,
+        /// How long it waited before its time ran out; `None` when it did not wait.
+        waited: Option<Duration>,
+        /// How many working copies there may be, if only they are in the way.
+        copies: Option<u32>,
+    },
+    /// Others hold what it has changed outside its lock set.
+    #[error("What it has changed on the way, {}", held_text(conflicts, None))]
+    GrowthHeld {
+        /// What is in the way.
+        conflicts: Vec<Conflict>,
+    },
+    /// Others have its locks, or somebody has rolled its task back.
+    #[error(
+        "The run {task} lost its locks: they were taken by force or given back under it, or their time ran out; it is rolled back"
+    )]
+    Lost {
+        /// The task.
+        task: TaskId,
+    },
+    /// Somebody interrupted it before its commit was decided.
+    #[error(
+        "The run {task} was interrupted before its commit was decided: it is rolled back, and nothing is committed"
+    )]
+    Interrupted {
+        /// The task.
+        task: TaskId,
+    },
+    /// It changed what it has not locked.
+    #[error("The run {task} changed what it has not locked: {}", path_list(paths))]
+    OutsideLockSet {
+        /// The task.
+        task: TaskId,
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
+    /// The working tree does not hold what it began from.
+    #[error(
+        "Changed in the working tree, before or while it was worked on in a copy: {}",
+        path_list(paths)
+    )]
+    Overtaken {
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
+    /// The target moved, and both sides changed the same thing.
+    #[error("Merging the changes into {target} conflicts in {}", merge_list(conflicts))]
+    MergeConflict {
+        /// The target.
+        target: String,
+        /// What conflicts.
+        conflicts: Vec<MergeConflict>,
+    },
+    /// The command left nothing that its changes could be taken from.
+    #[error(
+        "The command has not left the working copy in its place: {} {what}; it is rolled back",
+        shown(path)
+    )]
+    CopyReplaced {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+impl RunRefusal {
+    /// Returns what kind of failure this is.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Held { .. } | Self::GrowthHeld { .. } => Kind::Held,
+            Self::Lost { .. } => Kind::Lost,
+            Self::Interrupted { .. } => Kind::Interrupted,
+            Self::OutsideLockSet { .. } | Self::Overtaken { .. } | Self::MergeConflict { .. } => {
+                Kind::Conflict
+            }
+            Self::CopyReplaced { .. } => Kind::Rejected,
+        }
+    }
+
+    /// Returns what is in the way, if anything is.
+    pub(super) fn conflicts(&self) -> &[Conflict] {
+        match self {
+            Self::Held { conflicts, .. } | Self::GrowthHeld { conflicts } => conflicts,
+            _ => &[],
+        }
+    }
+
+    /// Returns the paths concerned.
+    pub(super) fn paths(&self) -> Vec<RepoPath> {
+        match self {
+            Self::OutsideLockSet { paths, .. } | Self::Overtaken { paths } => paths.clone(),
+            Self::MergeConflict { conflicts, .. } => {
+                conflicts.iter().map(|conflict| conflict.path.clone()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Error {
+    /// Says of a run what is said of a task that begins. `copies` is how many working copies there may be.
+    pub(super) fn of_beginning(self, copies: u32) -> Self {
+        let (conflicts, waited) = match self {
+            Self::Held { conflicts, waited } => (conflicts, waited),
+            other => return other.of_run(),
+        };
+        let is_copy = |conflict: &Conflict| {
+            let resource = &conflict.resource;
+            *resource == Resource::Pool(Pool::Worktrees) || resource.pool() == Some(Pool::Worktrees)
+        };
+        let only_copies = !conflicts.is_empty() && conflicts.iter().all(is_copy);
+        let copies = only_copies.then_some(copies);
+        RunRefusal::Held {
+            conflicts,
+            waited,
+            copies,
+        }
+        .into()
+    }
+
+    /// Says of a run what is said of staging and committing by hand.
+    pub(super) fn of_work(self) -> Self {
+        match self {
+            Self::NotLocked { task, paths } => RunRefusal::OutsideLockSet { task, paths }.into(),
+            Self::BaseChanged { paths, .. } => RunRefusal::Overtaken { paths }.into(),
+            Self::Held { conflicts, .. } => RunRefusal::GrowthHeld { conflicts }.into(),
+            Self::MergeConflict {
+                target, conflicts, ..
+            } => RunRefusal::MergeConflict { target, conflicts }.into(),
+            // It was rolled back by name.
+            Self::UnknownTask { task } | Self::NoTransaction { task } => RunRefusal::Lost { task }.into(),
+            other => other.of_run(),
+        }
+    }
+
+    /// Says of a run what is said of a task that goes on.
+    pub(super) fn of_run(self) -> Self {
+        match self {
+            Self::Lost { task } => RunRefusal::Lost { task }.into(),
+            Self::Interrupted { task } => RunRefusal::Interrupted { task }.into(),
+            other => other,
+        }
+    }
+}
