@@ -2,19 +2,20 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use mirror::coordinator::{Guard, WorkingCopy};
+use mirror::coordinator::{Error, Guard, RunRefusal, WorkingCopy};
 use mirror::disk::contained::Root;
 use mirror::git;
 use mirror::host::{Stopwatch, stray};
-use mirror::model::RepoPath;
+use mirror::model::{RepoPath, TaskId};
 use rustix::process::Signal;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM};
 use signal_hook::low_level::siginfo::Origin;
 
 use super::command::guard::is_for_everybody;
@@ -49,10 +50,31 @@ pub(crate) enum Unwell {
     NotStarted(std::io::Error),
     /// It failed.
     Failed(ExitStatus),
+    /// Its guard was killed, and not the command.
+    Unguarded(ExitStatus),
     /// A signal was sent to end it, and us.
     Interrupted(i32),
     /// The locks were lost.
     Lost,
+}
+
+impl Unwell {
+    /// Returns what to say of the command of `task`, and the signal to end by.
+    pub(crate) fn report(self, command: String, task: &TaskId) -> (anyhow::Error, Option<i32>) {
+        let task = task.clone();
+        let refused = |refusal: RunRefusal| anyhow::Error::from(Error::from(refusal));
+        let failed = |status: String| anyhow::Error::from(Error::CommandFailed { command, status });
+        match self {
+            Self::NotStarted(error) => (
+                anyhow::Error::new(error).context("Failed starting the command"),
+                None,
+            ),
+            Self::Interrupted(signal) => (refused(RunRefusal::Interrupted { task }), Some(signal)),
+            Self::Lost => (refused(RunRefusal::Lost { task }), None),
+            Self::Failed(status) => (failed(status.to_string()), None),
+            Self::Unguarded(status) => (failed(Guard::killed(status)), None),
+        }
+    }
 }
 
 enum Happening {
@@ -67,12 +89,11 @@ pub(crate) fn run(order: &Order<'_>, copy: &WorkingCopy, signals: &Signals) -> R
     let heard = happens.clone();
     // Before anything is started: a signal in between would end us alone.
     signals
-        .listen(move |origin| drop(heard.send(Happening::Signal(origin))))
-        .map_err(Unwell::NotStarted)?;
+        .command_begins(move |origin| drop(heard.send(Happening::Signal(origin))))
+        .map_err(Unwell::Interrupted)?;
     let clock = Stopwatch::start();
-    let mut guard = command(order, copy)
-        .and_then(|mut command| command.spawn())
-        .map_err(Unwell::NotStarted)?;
+    let started = command(order, copy).and_then(|mut command| command.spawn());
+    let mut guard = started.map_err(Unwell::NotStarted)?;
     let pid = guard.id();
     let lost = happens.clone();
     copy.leash.when_lost(move || drop(lost.send(Happening::Lost)));
@@ -89,6 +110,9 @@ pub(crate) fn run(order: &Order<'_>, copy: &WorkingCopy, signals: &Signals) -> R
                     }
                 }
                 let status = status.map_err(Unwell::NotStarted)?;
+                if !is_lost && ending.is_none() && is_unguarded(status, copy) {
+                    return Err(Unwell::Unguarded(status));
+                }
                 return judge(status, ending, interrupted, is_lost, clock.elapsed());
             }
             Happening::Lost => {
@@ -110,6 +134,11 @@ pub(crate) fn run(order: &Order<'_>, copy: &WorkingCopy, signals: &Signals) -> R
         }
     }
     unreachable!("BUG: the thread that waits for the command always says how it ended")
+}
+
+/// Tells whether only the guard of a command has ended: it lets nothing go on when it ends by itself.
+fn is_unguarded(status: ExitStatus, copy: &WorkingCopy) -> bool {
+    status.signal() == Some(SIGKILL) && copy.is_worked_in()
 }
 
 /// Whoever is told to end ends, whatever the command makes of it. An interruption is the command's to judge: some take it for

@@ -118,6 +118,12 @@ impl Report {
         }
     }
 
+    /// Adds something to do.
+    pub(crate) fn hinting(mut self, hint: String) -> Self {
+        self.hints.push(hint);
+        self
+    }
+
     /// Prints it to standard error and returns how the process shall end.
     pub(crate) fn tell(&self, json: bool) -> ExitCode {
         complain(&if json { self.json() } else { self.text() });

@@ -20,7 +20,7 @@ pub(crate) enum ExitCode {
     Lost = 4,
     /// Something else changed the same thing.
     Conflict = 5,
-    /// A command or a validation said no, or somebody interrupted it.
+    /// A command or a validation said no, or somebody interrupted it without a signal.
     Rejected = 6,
     /// The state of the repository is damaged.
     Damaged = 7,
@@ -35,7 +35,7 @@ struct Row {
     when: &'static str,
 }
 
-const TABLE: [Row; 10] = [
+const TABLE: [Row; 11] = [
     Row {
         code: ExitCode::Done,
         kinds: &[],
@@ -73,8 +73,14 @@ const TABLE: [Row; 10] = [
     },
     Row {
         code: ExitCode::Rejected,
-        kinds: &[Kind::Rejected, Kind::Interrupted],
-        when: "the command or the validation failed, or was interrupted; rolled back",
+        kinds: &[Kind::Rejected],
+        when: "the command or the validation failed; rolled back",
+    },
+    Row {
+        // For those that no signal has interrupted, or that cannot end by it.
+        code: ExitCode::Rejected,
+        kinds: &[Kind::Interrupted],
+        when: "interrupted before the commit was decided; after a signal it ends by that signal instead, which a shell shows as 128 and its number",
     },
     Row {
         code: ExitCode::Damaged,

@@ -1,11 +1,12 @@
 //! Shows waits, progress and notices while a verb works.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use mirror::coordinator::Observer;
-use mirror::model::Conflict;
+use mirror::model::{Conflict, shown};
 
 use super::output::Output;
 use super::text;
@@ -21,6 +22,8 @@ pub(crate) struct Narrator {
     step: String,
     /// The bar tells of a wait.
     is_waiting: bool,
+    /// Where the work of a run was kept.
+    kept: Option<PathBuf>,
 }
 
 impl Narrator {
@@ -31,7 +34,15 @@ impl Narrator {
             bar: None,
             step: String::new(),
             is_waiting: false,
+            kept: None,
         }
+    }
+
+    /// Returns where the work of a run was kept, unless that was said already.
+    pub(crate) fn unsaid_kept(&self) -> Option<PathBuf> {
+        self.kept
+            .clone()
+            .filter(|_| self.output.quiet || self.output.json)
     }
 
     fn bar(&mut self, template: &str) -> &ProgressBar {
@@ -92,6 +103,11 @@ impl Observer for Narrator {
         bar.set_message(step.to_owned());
         bar.set_length(total);
         bar.set_position(done);
+    }
+
+    fn kept(&mut self, kept: &Path) {
+        self.kept = Some(kept.to_owned());
+        self.notice(&format!("What it had changed is kept in {}.", shown(kept)));
     }
 
     fn notice(&mut self, text: &str) {

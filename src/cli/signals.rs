@@ -1,18 +1,25 @@
-//! The signals of a run: they are for its command while that lives, and end the run from then on, until its commit is decided.
+//! The signals of a run and of a commit: they are for the command of a run while that lives, and end the verb at any other time,
+//! until its commit is decided.
 
-use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use mirror::coordinator::Interrupter;
+use anyhow::Context as _;
+use mirror::coordinator::{Error, Interrupter};
+use mirror::model::{Kind, shown};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
+use signal_hook::low_level::emulate_default_handler;
 use signal_hook::low_level::siginfo::Origin;
 
 use super::command::guard::forwarded;
+use super::error::Report;
+use super::exit_code::ExitCode;
+use super::output::Output;
 
-/// Hands signals out. Until it listens they do what they always do.
+/// Hands signals out.
 #[derive(Clone)]
 pub(crate) struct Signals {
     interrupter: Interrupter,
@@ -23,28 +30,44 @@ pub(crate) struct Signals {
 struct State {
     /// Whom the signals are for, while there is a command.
     command: Option<Box<dyn Fn(Origin) + Send>>,
-    /// The first signal that was to end the run after its command.
+    /// Whether there was a command.
+    has_run: bool,
+    /// The first signal that was to end the verb itself.
     ended_by: Option<i32>,
 }
 
 impl Signals {
-    /// Interrupts by `interrupter`.
-    pub(crate) fn new(interrupter: Interrupter) -> Self {
-        let state = Arc::default();
-        Self { interrupter, state }
-    }
-
-    /// Begins to listen, for as long as this process lives. From now on no signal but `KILL` ends it by itself; until the command has
-    /// ended, all of them go to `command`.
-    pub(crate) fn listen(&self, command: impl Fn(Origin) + Send + 'static) -> io::Result<()> {
-        self.lock().command = Some(Box::new(command));
-        let mut signals = SignalsInfo::<WithOrigin>::new(forwarded())?;
-        let own = self.clone();
+    /// Begins to listen, for as long as this process lives. From now on no signal but `KILL` ends it by itself; but whoever insists before
+    /// a command has run is heard at once: something may stand in the way of an orderly end.
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        let signals = SignalsInfo::<WithOrigin>::new(forwarded());
+        let mut signals = signals.context("Failed listening for signals")?;
+        let own = Self {
+            interrupter: Interrupter::default(),
+            state: Arc::default(),
+        };
+        let handed = own.clone();
         thread::spawn(move || {
             for origin in &mut signals {
-                own.hand_out(origin);
+                handed.hand_out(origin);
             }
         });
+        Ok(own)
+    }
+
+    /// Returns what signals interrupt.
+    pub(crate) fn interrupter(&self) -> Interrupter {
+        self.interrupter.clone()
+    }
+
+    /// Hands all signals to `command` until it has ended. Refuses where one has come before, and answers which.
+    pub(crate) fn command_begins(&self, command: impl Fn(Origin) + Send + 'static) -> Result<(), i32> {
+        let mut state = self.lock();
+        if let Some(signal) = state.ended_by {
+            return Err(signal);
+        }
+        state.has_run = true;
+        state.command = Some(Box::new(command));
         Ok(())
     }
 
@@ -59,13 +82,16 @@ impl Signals {
         if let Some(command) = &state.command {
             command(origin);
         } else if matches!(origin.signal, SIGTERM | SIGHUP | SIGINT | SIGQUIT) {
+            if state.ended_by.is_some() && !state.has_run {
+                drop(emulate_default_handler(origin.signal));
+            }
             state.ended_by.get_or_insert(origin.signal);
             drop(state);
             self.interrupter.interrupt();
         }
     }
 
-    /// Returns the signal that was to end the run after its command, if any was.
+    /// Returns the signal that was to end the verb itself, if any was.
     pub(crate) fn ended_by(&self) -> Option<i32> {
         self.lock().ended_by
     }
@@ -73,4 +99,31 @@ impl Signals {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Answers a verb that was refused, and says where its work was `kept`. Whoever was told to end by a signal ends by it: whoever started
+/// us sees that it ended us.
+pub(crate) fn refuse(
+    output: Output,
+    signal: Option<i32>,
+    error: anyhow::Error,
+    kept: Option<PathBuf>,
+) -> anyhow::Result<ExitCode> {
+    let kind = error.downcast_ref::<Error>().map(Error::kind);
+    // What is decided is not ended any more.
+    let signal = signal.filter(|_| !matches!(kind, Some(Kind::Pending | Kind::Unknown)));
+    if signal.is_none() && kept.is_none() {
+        return Err(error);
+    }
+    let Some(mut report) = Report::of(&error) else {
+        return Err(error);
+    };
+    if let Some(kept) = kept {
+        report = report.hinting(format!("What it had changed is kept in {}", shown(kept)));
+    }
+    let code = report.tell(output.json);
+    if let Some(signal) = signal {
+        emulate_default_handler(signal).context("Failed ending by the signal")?;
+    }
+    Ok(code)
 }

@@ -13,6 +13,7 @@ use crate::cli::document::{self, ChangeDocument, short_branch};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::observer::Narrator;
 use crate::cli::output;
+use crate::cli::signals::{self, Signals};
 use crate::cli::text::{counted, short};
 use crate::cli::{Context, child};
 
@@ -68,9 +69,14 @@ impl Commit {
             validate: self.validate.map(Validation::Command),
             wait: self.wait,
         };
+        let signals = Signals::listen()?;
         let mut coordinator = context.coordinator()?;
+        coordinator.interrupted_by(signals.interrupter());
         coordinator.guarded_by(child::guard().context("Failed finding this program")?);
-        let receipt = coordinator.commit(&task, &request, &mut Narrator::new(context.output))?;
+        let receipt = match coordinator.commit(&task, &request, &mut Narrator::new(context.output)) {
+            Ok(receipt) => receipt,
+            Err(error) => return signals::refuse(context.output, signals.ended_by(), error.into(), None),
+        };
         warn_of_quarantined(context, &receipt);
         if context.output.quiet && !context.output.json {
             if let Some(commit) = receipt.commit {

@@ -6,23 +6,20 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use mirror::coordinator::{
-    BeginRequest, BranchChoice, CommitRequest, Error, Outcome, Ran, RunError, RunPlace, RunRequest,
-    Validation,
+    BeginRequest, BranchChoice, CommitRequest, Outcome, Ran, RunError, RunPlace, RunRequest, Validation,
 };
-use mirror::model::{Kind, TaskId};
+use mirror::model::TaskId;
 use serde::Serialize;
 use serde_json::Map;
-use signal_hook::low_level::emulate_default_handler;
 
 use crate::cli::arguments::LockArguments;
-use crate::cli::child::{self, Ended, Order, Unwell};
+use crate::cli::child::{self, Ended, Order};
 use crate::cli::command::begin::{BranchWhen, make_up_a_name};
 use crate::cli::command::commit;
-use crate::cli::error::Report;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::observer::Narrator;
 use crate::cli::output;
-use crate::cli::signals::Signals;
+use crate::cli::signals::{self, Signals};
 use crate::cli::{Context, arguments};
 
 const EXAMPLES: &str = "\
@@ -96,9 +93,10 @@ struct CommandDocument {
 impl Run {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
         let directory = context.directory()?;
+        let signals = Signals::listen()?;
         let mut coordinator = context.coordinator()?;
+        coordinator.interrupted_by(signals.interrupter());
         coordinator.guarded_by(child::guard().context("Failed finding this program")?);
-        let signals = Signals::new(coordinator.interrupter());
         let below = below(&directory, coordinator.root());
         let shown = self.shown();
         let request = self.request(&shown);
@@ -111,12 +109,14 @@ impl Run {
         let mut narrator = Narrator::new(context.output);
         let work = |copy: &_| child::run(&order, copy, &signals);
         let ran = coordinator.run(&request, work, &mut narrator);
+        let kept = narrator.unsaid_kept();
         drop(narrator);
-        match ran {
-            Ok(ran) => answer(context, &ran),
-            Err(RunError::Refused(error)) => refuse(context, error, &signals),
-            Err(RunError::Work(unwell)) => fail(unwell, shown, &request.begin.task),
-        }
+        let (error, signal) = match ran {
+            Ok(ran) => return answer(context, &ran),
+            Err(RunError::Refused(error)) => (error.into(), signals.ended_by()),
+            Err(RunError::Work(unwell)) => unwell.report(shown, &request.begin.task),
+        };
+        signals::refuse(context.output, signal, error, kept)
     }
 
     fn request(&self, shown: &str) -> RunRequest<'static> {
@@ -183,39 +183,4 @@ fn answer(context: &Context, ran: &Ran<Ended>) -> anyhow::Result<ExitCode> {
         Outcome::Committed => commit::sentence(receipt),
     })?;
     Ok(ExitCode::Done)
-}
-
-/// Whoever was told to end says what came of it, and ends by the same signal.
-fn refuse(context: &Context, error: Error, signals: &Signals) -> anyhow::Result<ExitCode> {
-    // What is decided is not ended any more.
-    let is_decided = matches!(error.kind(), Kind::Pending | Kind::Unknown);
-    let error = error.into();
-    if let (Some(signal), false) = (signals.ended_by(), is_decided) {
-        if let Some(report) = Report::of(&error) {
-            report.tell(context.output.json);
-        }
-        emulate_default_handler(signal).context("Failed ending by the signal")?;
-    }
-    Err(error)
-}
-
-fn fail(unwell: Unwell, command: String, task: &TaskId) -> anyhow::Result<ExitCode> {
-    Err(match unwell {
-        Unwell::NotStarted(error) => return Err(error).context("Failed starting the command"),
-        Unwell::Lost => Error::Lost { task: task.clone() }.into(),
-        Unwell::Failed(status) => Error::CommandFailed {
-            command,
-            status: status.to_string(),
-        }
-        .into(),
-        Unwell::Interrupted(signal) => {
-            // Whoever started us sees that the signal ended us, as it would have ended the command.
-            emulate_default_handler(signal).context("Failed ending by the signal")?;
-            Error::CommandFailed {
-                command,
-                status: format!("signal {signal}"),
-            }
-            .into()
-        }
-    })
 }

@@ -1,6 +1,6 @@
 //! How runs end: well, badly, and by force.
 
-use crate::run::{assert_clean, repository, run, running, signalled};
+use crate::run::{assert_clean, assert_ended, repository, run, running, signalled};
 use serde_json::json;
 
 #[test]
@@ -160,6 +160,11 @@ fn a_change_outside_the_lock_set_is_refused_by_name_and_kept_aside() {
     )
     .exited(3);
     assert!(ran.stderr().contains("other"), "{}", ran.stderr());
+    let says = "What it has changed on the way, file:src/b.js is held by other";
+    assert!(ran.stderr().contains(says), "{ran}");
+    let hint = "Hint: Run it again with -w src/b.js and --wait 10m: --grow waits for nobody";
+    assert!(ran.stderr().contains(hint), "{ran}");
+    assert!(!ran.stderr().contains("mirror begin"), "{ran}");
     assert_eq!(sandbox.read("src/a.js"), "x\n");
 }
 
@@ -206,6 +211,13 @@ fn stolen_locks_stop_the_command() {
         .succeeded();
     let ran = going.finish().exited(4);
     assert!(ran.stderr().contains("asked to end"), "{}", ran.stderr());
+    assert!(ran.stderr().contains("The run slow lost its locks"), "{ran}");
+    // The task is gone, and so nothing that a task could do helps.
+    assert!(!ran.stderr().contains("mirror lock"), "{ran}");
+    let hint =
+        "Hint: Run it again; `mirror history -t slow` tells who took them, `mirror status` who works now";
+    assert!(ran.stderr().contains(hint), "{ran}");
+    sandbox.mirror(["history", "-t", "slow"]).succeeded();
     assert_eq!(sandbox.read("src/a.js"), "var a;\n");
     assert_clean(&sandbox);
 }
@@ -220,6 +232,9 @@ fn a_signal_ends_the_command_and_the_run_and_rolls_back() {
         sandbox.shell(&format!("kill -{signal} {}", going.pid()));
         let ran = going.finish();
         assert_eq!(ran.code(), None, "{signal}: ends by the signal: {}", ran.text());
+        let says =
+            "was interrupted before its commit was decided: it is rolled back, and nothing is committed";
+        assert!(ran.stderr().contains(says), "{ran}");
         assert_eq!(sandbox.read("src/a.js"), "var a;\n");
         assert_clean(&sandbox);
     }
@@ -262,6 +277,36 @@ fn kill_9_leaves_nothing_running_and_the_next_command_rolls_back() {
     assert!(next.stderr().contains("was killed"), "{}", next.stderr());
     assert_eq!(sandbox.read("src/a.js"), "y\n");
     assert_eq!(sandbox.git(["rev-list", "--count", "HEAD"]).trim(), "2");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_guard_that_is_killed_alone_is_named_and_nothing_goes_on() {
+    let sandbox = repository();
+    let script =
+        "echo > src/a.js; echo $PPID > ../../../../guard; echo $$ > ../../../../left; exec tail -f /dev/null";
+    let going = running(&sandbox, &["-w", "src/", "-m", "x"], script).start();
+    sandbox.shell("until [ -s left ]; do sleep 0.01; done; kill -9 $(cat guard)");
+    let ran = going.finish().exited(6);
+    let says = "The command failed (signal: 9 (SIGKILL): its guard, `mirror guard`, was killed, and so it was ended) and is rolled back";
+    assert!(ran.stderr().contains(says), "{ran}");
+    assert_ended(&sandbox, "left");
+    assert_clean(&sandbox);
+    // The command itself is another matter.
+    let ran = run(&sandbox, &["-w", "src/", "-m", "x"], "kill -9 $$").exited(6);
+    assert!(ran.stderr().contains("(signal: 9 (SIGKILL))"), "{ran}");
+    let validate = "echo $PPID > ../../../../guard; echo $$ > ../../../../left; exec tail -f /dev/null";
+    let arguments = ["-w", "src/", "-m", "x", "--validate", validate];
+    sandbox.shell("rm left");
+    let going = running(&sandbox, &arguments, "echo x > src/a.js").start();
+    sandbox.shell("until [ -s left ]; do sleep 0.01; done; kill -9 $(cat guard)");
+    let ran = going.finish().exited(6);
+    assert!(
+        ran.stderr()
+            .contains("The validation failed (signal: 9 (SIGKILL): its guard,"),
+        "{ran}"
+    );
+    assert_ended(&sandbox, "left");
     assert_clean(&sandbox);
 }
 
@@ -377,6 +422,12 @@ fn what_is_shared_out_arrives_as_variables() {
         "{told}"
     );
     assert_eq!(words.collect::<Vec<_>>(), ["db-1", "1073741824"]);
+    let ran = run(
+        &sandbox,
+        &["-w", "src/", "--pool", "db", "--pool", "db"],
+        "echo \"$MIRROR_POOL_DB\"",
+    );
+    assert!(ran.succeeded().stdout().starts_with("db-1 db-2\n"));
     assert_clean(&sandbox);
 }
 

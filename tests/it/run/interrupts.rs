@@ -103,6 +103,104 @@ fn a_signal_ends_a_validation_with_all_that_it_has_started() {
 }
 
 #[test]
+fn a_signal_ends_the_wait_for_the_locks() {
+    let sandbox = repository();
+    sandbox.mirror(["begin", "-t", "other", "-w", "src/"]).succeeded();
+    for (signal, number) in SIGNALS {
+        let arguments = ["-t", "late", "-w", "src/a.js", "--wait", "10m", "-m", "x"];
+        let run = signalled(&sandbox, &arguments, "touch ../../../../ran").start();
+        run.until_stderr("Waiting for");
+        let text = end_by(&sandbox, run, signal).text();
+        assert!(text.ends_with(&format!("--- signal {number}\n")), "{text}");
+        let says = "Error: The run late was interrupted before its commit was decided: it is rolled back, and nothing is committed\n\
+                    Hint: Run the same command again\n";
+        assert!(text.contains(says), "{text}");
+    }
+    let status = sandbox.mirror(["status", "--json"]).succeeded().json();
+    assert_eq!(status["waiters"].as_array().unwrap().len(), 0, "{status}");
+    sandbox.mirror(["rollback", "-t", "other"]).succeeded();
+    assert!(!sandbox.exists("ran"));
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_signal_before_the_command_begins_ends_the_run_and_a_second_one_at_once() {
+    for arguments in [
+        ["-w", "src/a.js", "-m", "x"],
+        ["-w", "src/a.js", "--in-place", "-q"],
+    ] {
+        for point in ["run.begun", "worktree.leased", "run.kept"] {
+            let is_in_place = arguments.contains(&"--in-place");
+            if (point == "worktree.leased") == is_in_place
+                || (point == "run.kept") != is_in_place && point != "run.begun"
+            {
+                continue;
+            }
+            let sandbox = repository();
+            let start = || {
+                let fault = format!("{point}=stop");
+                let run = signalled(&sandbox, &arguments, "touch src/a.js ../../../../ran ran");
+                let run = run.env("MIRROR_FAULT", fault).start();
+                run.until_stopped();
+                run
+            };
+            let run = start();
+            sandbox.shell(&format!("kill -TERM {}", run.pid()));
+            run.resume();
+            let text = run.finish().text();
+            assert!(text.ends_with("--- signal 15\n"), "{point}: {text}");
+            assert!(
+                text.contains("was interrupted before its commit was decided"),
+                "{point}: {text}"
+            );
+            assert!(!sandbox.exists("ran"));
+            assert_clean(&sandbox);
+        }
+    }
+    // Somebody else's lock that nobody lets go of.
+    let sandbox = repository();
+    run_once(&sandbox);
+    let lock = sandbox.path(".mirror/worktrees/1/lock");
+    let hold = format!(
+        "exec 9>{}; flock 9; echo held; exec tail -f /dev/null",
+        lock.display()
+    );
+    let holder = sandbox.program("sh").args(["-c", &hold]).start();
+    holder.until_stdout("held");
+    let run = signalled(&sandbox, &["-t", "stuck", "-w", "src/a.js", "-m", "x"], "true").start();
+    sandbox.shell(&format!(
+        "until {} status | grep -q ^stuck; do sleep 0.01; done",
+        env!("CARGO_BIN_EXE_mirror")
+    ));
+    sandbox.shell(&format!("kill -TERM {0}; while kill -TERM {0} 2>/dev/null && ! grep -q State:.Z /proc/{0}/status; do sleep 0.01; done", run.pid()));
+    assert!(run.finish().text().ends_with("--- signal 15\n"));
+    drop(holder.kill());
+    run_once(&sandbox);
+    assert_clean(&sandbox);
+}
+
+fn run_once(sandbox: &Sandbox) {
+    running(sandbox, &["-w", "src/b.js", "-m", "x"], "echo x >> src/b.js")
+        .run()
+        .succeeded();
+}
+
+#[test]
+fn with_json_or_quiet_the_error_says_where_the_work_is_kept() {
+    let sandbox = repository();
+    for flag in ["--json", "-q"] {
+        let arguments = [flag, "-w", "src/a.js", "-m", "x", "--validate", "false"];
+        let ran = running(&sandbox, &arguments, "echo finished > src/a.js")
+            .run()
+            .exited(6);
+        let told = ran.stderr();
+        assert!(told.contains("What it had changed is kept in "), "{told}");
+        assert!(told.contains("/.mirror/salvage/"), "{told}");
+    }
+    assert_clean(&sandbox);
+}
+
+#[test]
 fn a_terminal_interrupts_the_validation_and_the_run() {
     let sandbox = repository();
     let validate = "echo > ../../../../validating; exec tail -f /dev/null";

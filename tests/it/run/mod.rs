@@ -1,5 +1,6 @@
 //! `mirror run`: a command as a task, from its locks to its commit, and every way it can end.
 
+mod commits;
 mod copies;
 mod ends;
 mod in_place;
