@@ -7,7 +7,7 @@ use git2::{Index, IndexEntry, IndexTime};
 
 use crate::disk;
 use crate::disk::contained::{self, FileKind, Stat};
-use crate::git::{Git, GitError, Result, oid, tree_entry};
+use crate::git::{Git, GitError, Result, oid, system_path, tree_entry};
 use crate::model::{FileMode, RepoPath, TreeEntry};
 
 /// The bits of an entry's flags that hold its stage.
@@ -77,7 +77,8 @@ impl Git {
     /// update expects is the user's and stays. Call it under the index lock; the caller syncs and renames.
     pub fn write_index(&self, into: &Path, updates: &[IndexUpdate]) -> Result<()> {
         let fail = || GitError::of("writing the index");
-        if contained::stat(&self.index_path())?.is_some() {
+        let now = contained::stat(&self.index_path())?;
+        if now.is_some() {
             disk::copy_file(&self.index_path(), into)?;
         }
         // The library locks what it writes like any index. Killed in there, a predecessor left its lock for good, and no
@@ -112,7 +113,42 @@ impl Git {
                 .add(&new_entry(&update.path, after, stat.as_ref()))
                 .map_err(fail())?;
         }
+        let ours: BTreeSet<&[u8]> = wanted().map(|update| update.path.as_bytes()).collect();
+        for entry in self.racy(&index, now.map_or(i128::MAX, |now| now.mtime_ns), &ours) {
+            index.add(&entry).map_err(fail())?;
+        }
         index.write().map_err(fail())
+    }
+
+    /// Returns the entries of files that may have been written after they were read, in the second in which the index was written at
+    /// `written_ns`: with no size, so that git reads them again. To git such numbers prove nothing as long as the index is as old as
+    /// the file, and ours is newer.
+    fn racy(&self, index: &Index, written_ns: i128, ours: &BTreeSet<&[u8]>) -> Vec<IndexEntry> {
+        let (written, _) = index_time(written_ns);
+        let mut racy = Vec::new();
+        for entry in index.iter() {
+            let is_old = entry.mtime.seconds() < written || entry.file_size == 0;
+            if is_old || entry.flags & STAGE_MASK != 0 || ours.contains(entry.path.as_slice()) {
+                continue;
+            }
+            // Where nobody can look, a file in the place of its directory perhaps, git finds out by itself.
+            let stat = contained::stat(&self.root().join(system_path(&entry.path)));
+            let stat = stat.ok().flatten();
+            let same_time =
+                |time: IndexTime, ns: i128| index_time(ns) == (time.seconds(), time.nanoseconds());
+            let is_read = stat.is_some_and(|stat| {
+                stat.mtime_ns < written_ns
+                    && same_time(entry.mtime, stat.mtime_ns)
+                    && same_time(entry.ctime, stat.ctime_ns)
+            });
+            if !is_read {
+                racy.push(IndexEntry {
+                    file_size: 0,
+                    ..entry
+                });
+            }
+        }
+        racy
     }
 }
 

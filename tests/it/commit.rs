@@ -51,6 +51,22 @@ fn assert_refused(sandbox: &Sandbox, code: i32, words: &[&str]) {
     assert_eq!(task["changes"].as_array().unwrap().len(), 1);
 }
 
+/// Git takes a file of the same size, written in the second in which it wrote the index, for one that it has to read, until
+/// somebody writes the index again.
+#[test]
+fn what_the_user_wrote_in_the_same_second_as_git_is_not_hidden() {
+    let sandbox = repository();
+    // Nobody can set that time back.
+    sandbox.git(["config", "core.trustctime", "false"]);
+    let script = "touch -d @1700000000.1 user; git add user; git update-index --refresh; \
+                  touch -d @1700000000.5 .git/index; printf 'new\\n' > user; touch -d @1700000000.9 user; \
+                  git --no-optional-locks status --porcelain";
+    assert_eq!(sandbox.shell(script), " M user\n");
+    staged(&sandbox, "a", "of the agent\n", &[]);
+    commit(&sandbox).succeeded();
+    assert_eq!(sandbox.git(["status", "--porcelain"]), " M user");
+}
+
 #[test]
 fn what_the_user_has_at_hand_elsewhere_stays_as_it_is() {
     let sandbox = repository();
