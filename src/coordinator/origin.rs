@@ -83,6 +83,14 @@ impl Origin {
         }
     }
 
+    /// Tells whether it held something below this directory, as far as git does not know that.
+    pub(super) fn had_below(&self, directory: &RepoPath) -> bool {
+        match &self.held {
+            Held::Tree { .. } => false,
+            Held::Copy(held) => held.keys().any(|path| path.is_below(directory)),
+        }
+    }
+
     /// Finds which of `paths` others have written since, where the copy was made from: what the copy holds did not begin
     /// from what is there now.
     pub(super) fn overtaken(&self, original: &Root, paths: &[RepoPath]) -> Result<Vec<RepoPath>, Error> {

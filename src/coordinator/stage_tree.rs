@@ -28,6 +28,8 @@ struct Comparison<'a> {
     tracked: BTreeMap<RepoPath, TreeEntry>,
     /// Repositories below this one, in both directories.
     nested: BTreeSet<RepoPath>,
+    /// Sockets, pipes and devices in a working copy.
+    special: BTreeSet<RepoPath>,
     /// What has to be asked of git, since a branch's base is not on disk.
     asked: Vec<(RepoPath, TreeEntry, Stat)>,
     differing: BTreeSet<RepoPath>,
@@ -59,6 +61,7 @@ pub(super) fn prepare(
         copy: Root::open(&directory)?,
         tracked: ground.tracked()?,
         nested: BTreeSet::new(),
+        special: BTreeSet::new(),
         asked: Vec::new(),
         differing: BTreeSet::new(),
         bytes: 0,
@@ -77,6 +80,11 @@ pub(super) fn prepare(
     for nested in &comparison.nested {
         observer.notice(&format!(
             "{nested} is a git repository of its own and was passed over."
+        ));
+    }
+    for special in &comparison.special {
+        observer.notice(&format!(
+            "{special} is a socket, pipe or device and was passed over."
         ));
     }
     let Comparison {
@@ -109,7 +117,13 @@ impl Comparison<'_> {
             return Ok(false);
         }
         if self.copy.contains_repository(&path)? {
-            if !self.ground.root.contains_repository(&path)? {
+            // What was in there before is looked at all the same, whatever a command has made of the directory.
+            if let Some(origin) = self.origin
+                && (origin.had_below(&path) || self.holds_known(&path))
+            {
+                return Ok(true);
+            }
+            if self.origin.is_none() && !self.ground.root.contains_repository(&path)? {
                 let reason = "it is a git repository of its own".to_owned();
                 return Err(Error::Unchangeable { path, reason });
             }
@@ -147,7 +161,7 @@ impl Comparison<'_> {
     }
 
     /// Returns the path of something found, unless it is to be passed over.
-    fn take(&self, found: &Found) -> Result<Option<RepoPath>, Error> {
+    fn take(&mut self, found: &Found) -> Result<Option<RepoPath>, Error> {
         let path = RepoPath::new(found.path.clone())?;
         let is_known = self.tracked.contains_key(&path) || self.ground.staged.contains_key(&path);
         let is_furnished = self.origin.is_some_and(|origin| origin.is_furnished(&path));
@@ -155,6 +169,11 @@ impl Comparison<'_> {
             return Ok(None);
         }
         if found.stat.kind == FileKind::Other {
+            if self.origin.is_some() {
+                // As to git, it is not there.
+                self.special.insert(path);
+                return Ok(None);
+            }
             return Err(Error::Unchangeable {
                 path,
                 reason: "it is a socket, pipe or device".to_owned(),

@@ -1,5 +1,6 @@
 //! Lists what is in the working tree.
 
+use std::fs::FileType;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -80,6 +81,46 @@ pub fn below<E: From<DiskError>>(
         }
     }
     Ok(found)
+}
+
+/// What becomes of something that is swept over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweep {
+    /// It stays; of a directory, what is in it is looked at.
+    Keep,
+    /// It stays, and everything in it goes.
+    Empty,
+    /// It goes, with everything in it.
+    Remove,
+}
+
+/// Removes what `judge` says of everything below `directory`, whatever it is, without following links. It is asked with the
+/// relative path, and is not asked about a `.git` at the top.
+pub fn sweep(directory: &Path, judge: impl Fn(&[u8], FileType) -> Sweep) -> Result<()> {
+    let mut walk = WalkDir::new(directory).min_depth(1).into_iter();
+    while let Some(entry) = walk.next() {
+        let entry = entry.map_err(|error| DiskError::of("listing", directory)(io::Error::from(error)))?;
+        let (path, kind) = (entry.path(), entry.file_type());
+        let relative = path.strip_prefix(directory).unwrap_or(path).as_os_str();
+        if relative == ".git" {
+            if kind.is_dir() {
+                walk.skip_current_dir();
+            }
+            continue;
+        }
+        let judged = judge(relative.as_bytes(), kind);
+        if judged == Sweep::Keep {
+            continue;
+        }
+        if kind.is_dir() {
+            walk.skip_current_dir();
+        }
+        disk::remove_any(path)?;
+        if judged == Sweep::Empty {
+            disk::create_dir_all(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Copies a whole tree except `.git` and `.mirror`: files with their permissions, symlinks as symlinks.

@@ -1,6 +1,6 @@
 //! Git's index: read to see what the user has staged, and written once per commit for exactly the committed paths.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use git2::{Index, IndexEntry, IndexTime};
@@ -166,6 +166,14 @@ impl IndexView {
     /// Tells whether nothing is tracked.
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
+    }
+
+    /// Returns what is tracked, each with its mode, if that is one that a file can have.
+    pub fn modes(&self) -> BTreeMap<Vec<u8>, Option<FileMode>> {
+        let entries = self.index.iter();
+        entries
+            .map(|entry| (entry.path, FileMode::from_bits(entry.mode)))
+            .collect()
     }
 
     /// Returns the entry of a path.

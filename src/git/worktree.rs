@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use git2::{ObjectType, Oid};
 
 use crate::disk::contained::{self, FileKind, Stat};
+use crate::disk::walk::Sweep;
 use crate::disk::{self, staged, walk};
 use crate::git::{Git, GitError, Head, IndexView, Result, cached_tree, object_id};
 use crate::model::{FileMode, ObjectId, RepoPath};
@@ -171,7 +172,7 @@ impl Git {
             staged::persist(&head, content.as_bytes(), 0o666)?;
         }
         self.run(&["read-tree", "--reset", "-u", &name], b"")?;
-        self.run(&["clean", "-ffdxq"], b"")?;
+        self.sweep()?;
         match self.operation_in_progress() {
             None => Ok(()),
             Some(operation) => Err(GitError::Answer(format!(
@@ -179,6 +180,23 @@ impl Git {
                 self.root().display()
             ))),
         }
+    }
+
+    /// Removes everything that is not tracked. Not by `git clean`, to which a pipe or a socket is not there.
+    fn sweep(&self) -> Result<()> {
+        let tracked = self.index()?.modes();
+        let holds_tracked = |directory: &[u8]| {
+            let below = [directory, b"/"].concat();
+            let next = tracked.range(below.clone()..).next();
+            next.is_some_and(|(path, _)| path.starts_with(&below))
+        };
+        walk::sweep(self.root(), |path, kind| match tracked.get(path) {
+            Some(Some(FileMode::Gitlink)) if kind.is_dir() => Sweep::Empty,
+            Some(_) if !kind.is_dir() => Sweep::Keep,
+            _ if kind.is_dir() && holds_tracked(path) => Sweep::Keep,
+            _ => Sweep::Remove,
+        })
+        .map_err(GitError::from)
     }
 
     /// Tells whether this working tree is provably what [`reset_to`](Self::reset_to) makes of it: by the numbers of its files

@@ -230,3 +230,52 @@ fn a_copy_that_came_back_is_what_the_next_run_begins_from() {
     assert_ne!(sandbox.read("src/b.js").trim(), returned.to_string());
     assert_clean(&sandbox);
 }
+
+#[test]
+fn what_is_no_file_is_passed_over_and_stays_in_no_copy() {
+    let sandbox = repository();
+    for script in [
+        "mkfifo src/pipe; echo work > src/a.js",
+        "mkfifo pipe; git init -q dep; echo x > dep/x; echo more > src/a.js",
+        "rm -rf src; mkdir -p src/d; mkfifo src/d/p src/b.js; echo last > src/a.js; git init -q src/d; git init -q src",
+    ] {
+        let said = run(&sandbox, &["-w", "src/", "-m", "work"], script)
+            .succeeded()
+            .stderr();
+        assert!(
+            said.contains("is a socket, pipe or device and was passed over"),
+            "{said}"
+        );
+        let wrote = script.split("echo ").last().unwrap().split(' ').next().unwrap();
+        assert_eq!(sandbox.read("src/a.js").trim(), wrote);
+        let left = run(
+            &sandbox,
+            &["-w", "src/"],
+            "find . -name .git -prune -o -type d -print -o -type p -print",
+        )
+        .succeeded()
+        .stdout();
+        assert!(
+            !left.contains("pipe") && !left.contains("dep") && !left.contains("src/d"),
+            "{left}"
+        );
+    }
+    // As to git, what gives way to a pipe is gone.
+    assert!(!sandbox.root().join("src/b.js").exists());
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_repository_below_is_passed_over_unless_it_hides_what_was_there() {
+    let sandbox = Sandbox::directory();
+    sandbox.write("a/x", "before\n");
+    sandbox.mirror(["init"]).succeeded();
+    let script = "git init -q a; echo after > a/x; git init -q dep; echo y > dep/y";
+    let said = run(&sandbox, &["-w", "a/"], script).succeeded().stderr();
+    assert!(
+        said.contains("dep is a git repository of its own and was passed over"),
+        "{said}"
+    );
+    assert_eq!(sandbox.read("a/x"), "after\n");
+    assert!(!sandbox.root().join("dep").exists());
+}
