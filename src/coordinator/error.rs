@@ -264,6 +264,25 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A directory in which nothing may be changed.
+    #[error(
+        "Nothing may be changed in the directory {}: you have no right to write to it",
+        shown(directory)
+    )]
+    Shut {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// An earlier commit is decided and cannot be applied: until it is, git's locks are its own.
+    #[error("The commit {transaction} of {task} is decided, but cannot be applied: {reason}")]
+    Unapplied {
+        /// Its task.
+        task: TaskId,
+        /// Its transaction.
+        transaction: TransactionId,
+        /// What keeps it.
+        reason: String,
+    },
     /// A diff that does not apply.
     #[error("The patch does not apply: {reason}")]
     Patch {

@@ -15,6 +15,7 @@ impl Error {
             | Self::UnknownBranch { .. }
             | Self::NeedsGit { .. }
             | Self::Unchangeable { .. }
+            | Self::Shut { .. }
             | Self::Patch { .. }
             | Self::Outside { .. }
             | Self::NoMatch { .. }
@@ -39,7 +40,11 @@ impl Error {
             | Self::Unmerged { .. }
             | Self::TargetMoved { .. }
             | Self::TargetElsewhere { .. } => Kind::Conflict,
-            Self::GitBusy { .. } | Self::Space { .. } | Self::Disk(_) | Self::Provider { .. } => Kind::Failed,
+            Self::GitBusy { .. }
+            | Self::Unapplied { .. }
+            | Self::Space { .. }
+            | Self::Disk(_)
+            | Self::Provider { .. } => Kind::Failed,
             Self::Rejected { .. } | Self::ValidationFailed { .. } | Self::CommandFailed { .. } => {
                 Kind::Rejected
             }

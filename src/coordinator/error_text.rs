@@ -1,5 +1,6 @@
 //! Lists of what is concerned, short enough for a message.
 
+use std::error::Error;
 use std::time::Duration;
 
 use crate::git::MergeConflict;
@@ -13,6 +14,17 @@ fn listed(names: impl ExactSizeIterator<Item = String>) -> String {
     let mut text = names.take(NAMED_MAX).collect::<Vec<_>>().join(", ");
     if total > NAMED_MAX {
         text = format!("{text} and {} more", total - NAMED_MAX);
+    }
+    text
+}
+
+/// Says what went wrong in one line, down to the first cause.
+pub(super) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
     }
     text
 }

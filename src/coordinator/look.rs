@@ -46,7 +46,22 @@ pub(super) fn look(
         });
     }
     directories_give_way(root, &seen, deleted)?;
+    refuse_shut(root, paths)?;
     Ok(seen)
+}
+
+/// A commit that finds out after its decision that it may not write would stay in everybody's way.
+fn refuse_shut(root: &Root, paths: &[RepoPath]) -> Result<(), Error> {
+    let mut open = BTreeSet::new();
+    for path in paths {
+        if !open.insert(path.parent()) {
+            continue;
+        }
+        if let Some(directory) = root.shut_above(path)? {
+            return Err(Error::Shut { directory });
+        }
+    }
+    Ok(())
 }
 
 /// Compares what the paths hold with the bases that the task recorded.

@@ -8,6 +8,7 @@
 use std::mem;
 
 use crate::coordinator::carry_out::{carry_out, is_old_or_new};
+use crate::coordinator::error_text::with_causes;
 use crate::coordinator::{Coordinator, Error, Observer, abandon, settle, task_branch};
 use crate::disk::contained::{self, FileKind, Root};
 use crate::disk::{self, fault, hash, staged};
@@ -74,6 +75,23 @@ impl Coordinator {
         Ok(recovered)
     }
 
+    /// Refuses while an earlier commit is decided that cannot be applied: git's lock on the index is its own until then.
+    pub(super) fn refuse_unapplied(&mut self, pending: &[(TransactionId, String)]) -> Result<(), Error> {
+        for (id, reason) in pending {
+            let row = self.store.transaction(id)?;
+            let decided = row.filter(|row| row.state == TransactionState::Decided && self.git.is_some());
+            if let Some(Transaction { task, .. }) = decided {
+                let (transaction, reason) = (*id, reason.clone());
+                return Err(Error::Unapplied {
+                    task,
+                    transaction,
+                    reason,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Tells whether no recovery of this boot has looked at every transaction directory yet.
     fn is_first_of_boot(&self) -> Result<bool, Error> {
         let boot = self.host.now().boot;
@@ -89,7 +107,8 @@ pub(super) fn finish_predecessors(
     if coordinator.store.unfinished()?.is_empty() {
         return Ok(());
     }
-    under_lock(coordinator, observer).map(|_| ())
+    let recovered = under_lock(coordinator, observer)?;
+    coordinator.refuse_unapplied(&recovered.pending)
 }
 
 fn under_lock(coordinator: &mut Coordinator, observer: &mut dyn Observer) -> Result<Recovered, Error> {
@@ -246,7 +265,9 @@ fn finish(
             Ok(())
         }
         Err(error) => {
-            recovered.pending.push((manifest.transaction, error.to_string()));
+            recovered
+                .pending
+                .push((manifest.transaction, with_causes(&error)));
             Ok(())
         }
     }

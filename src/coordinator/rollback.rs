@@ -60,6 +60,17 @@ impl Coordinator {
         let _own = self.hold(&transaction.id)?;
         // It may have ended while we waited for the other process.
         let transaction = self.open_transaction(task)?;
+        if transaction.state == TransactionState::Decided {
+            let mut pending = self.recovered.pending.iter();
+            let reason = pending.find(|(id, _)| *id == transaction.id);
+            return Err(Error::Unapplied {
+                task: task.clone(),
+                transaction: transaction.id,
+                reason: reason
+                    .map_or("it is being completed", |(_, reason)| reason)
+                    .to_owned(),
+            });
+        }
         let dropped = self.store.changes(&transaction.id)?.len();
         let kept = if transaction.state == TransactionState::Conflict {
             Some(settle::give_up(self, &transaction)?)

@@ -144,6 +144,8 @@ impl Coordinator {
     fn begin_run(&mut self, request: &RunRequest, observer: &mut dyn Observer) -> Result<Running, Error> {
         self.refuse_interrupted(&request.begin.task)?;
         // Before anything is done in vain.
+        let pending = self.recovered.pending.clone();
+        self.refuse_unapplied(&pending)?;
         self.refuse_unrecordable(&request.commit)?;
         let id = TransactionId::from_uuid(unique_id());
         let mark = self.mark_run(id, &request.begin.task)?;

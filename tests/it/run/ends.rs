@@ -1,6 +1,6 @@
 //! How runs end: well, badly, and by force.
 
-use crate::run::{assert_clean, assert_ended, repository, run, running, signalled};
+use crate::run::{assert_clean, assert_ended, kept_out, repository, run, running, signalled};
 use serde_json::json;
 
 #[test]
@@ -450,4 +450,62 @@ fn what_to_type_is_one_word_for_the_shell_and_can_be_typed() {
     assert!(ran.stderr().contains("`git stash push -- src/a.js`"), "{ran}");
     sandbox.shell("git stash push -q -- src/a.js");
     run(&sandbox, &["-w", "src/", "-m", "x"], "echo x > src/a.js").succeeded();
+}
+
+#[test]
+fn what_may_not_be_written_is_refused_before_the_decision() {
+    let sandbox = repository();
+    sandbox.shell("mkdir shut; echo 1 > shut/x; git add shut; git commit -qm shut; chmod 555 shut");
+    let script = "chmod 755 shut; echo 2 > shut/x; mkdir shut/d; echo 2 > shut/d/y; echo 2 > src/a.js";
+    let arguments = [
+        "run", "-w", "shut/", "-w", "src/", "-m", "x", "--", "sh", "-c", script,
+    ];
+    let refused = kept_out(&sandbox, &arguments).run().exited(2).text();
+    assert!(
+        refused.contains("Nothing may be changed in the directory [SANDBOX]/root/shut"),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("Hint: `chmod u+wx [SANDBOX]/root/shut`"),
+        "{refused}"
+    );
+    assert_eq!(sandbox.read("src/a.js"), "var a;\n");
+    sandbox.shell("chmod 755 shut");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn who_comes_after_a_commit_that_cannot_be_applied_is_told_so() {
+    let sandbox = repository();
+    sandbox.shell("mkdir d; echo 1 > d/x; git add d; git commit -qm d");
+    sandbox.mirror(["begin", "-t", "first", "-w", "d/"]).succeeded();
+    sandbox.stage("first", "d/x", "2\n");
+    let committing =
+        kept_out(&sandbox, &["commit", "-t", "first", "-m", "x"]).env("MIRROR_FAULT", "commit.decided=kill");
+    committing.run();
+    sandbox.shell("chmod 555 d");
+    let why = "The commit [UUID] of first is decided, but cannot be applied: ";
+    for arguments in [
+        &[
+            "run", "-t", "second", "-w", "src/", "-m", "y", "--", "echo", "it ran",
+        ][..],
+        &["rollback", "-t", "first"],
+    ] {
+        let refused = kept_out(&sandbox, arguments).run().exited(1);
+        let text = refused.text();
+        assert!(!refused.stdout().contains("it ran"), "{text}");
+        assert!(text.contains(why) && text.contains("Permission denied"), "{text}");
+        assert!(
+            text.contains("`mirror recover`") && !text.contains("index.lock"),
+            "{text}"
+        );
+    }
+    sandbox
+        .mirror(["begin", "-t", "second", "-w", "src/"])
+        .succeeded();
+    sandbox.shell("chmod 755 d");
+    sandbox.mirror(["recover"]).succeeded();
+    assert_eq!(sandbox.read("d/x"), "2\n");
+    sandbox.mirror(["rollback", "-t", "second"]).succeeded();
+    assert_clean(&sandbox);
 }

@@ -78,3 +78,13 @@ fn assert_clean(sandbox: &Sandbox) {
     sandbox.mirror(["doctor"]).succeeded();
     sandbox.git(["fsck", "--strict", "--no-dangling"]);
 }
+
+/// Runs as somebody whom permissions keep out, whoever runs the tests.
+pub(crate) fn kept_out(sandbox: &Sandbox, arguments: &[&str]) -> Program {
+    let mirror = env!("CARGO_BIN_EXE_mirror");
+    if !rustix::process::geteuid().is_root() {
+        return sandbox.mirror_program().args(arguments);
+    }
+    let without = ["--bounding-set=-dac_override,-dac_read_search", "--", mirror];
+    sandbox.program("setpriv").args(without).args(arguments)
+}

@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use crate::run::{assert_clean, repository, run};
+use crate::run::{assert_clean, kept_out, repository, run};
 use crate::support::Sandbox;
-use crate::support::program::Program;
 
 /// A repository with everything in it that a reset would take away.
 fn with_work() -> Sandbox {
@@ -39,16 +38,6 @@ fn assert_unharmed(sandbox: &Sandbox) {
     .succeeded();
     assert_eq!(sandbox.git(["log", "-1", "--format=%s"]), "next");
     assert_clean(sandbox);
-}
-
-/// Runs as somebody whom permissions keep out, whoever runs the tests.
-fn kept_out(sandbox: &Sandbox, arguments: &[&str]) -> Program {
-    let mirror = env!("CARGO_BIN_EXE_mirror");
-    if !rustix::process::geteuid().is_root() {
-        return sandbox.mirror_program().args(arguments);
-    }
-    let without = ["--bounding-set=-dac_override,-dac_read_search", "--", mirror];
-    sandbox.program("setpriv").args(without).args(arguments)
 }
 
 #[test]
