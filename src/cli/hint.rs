@@ -240,6 +240,13 @@ fn of_run(error: &RunRefusal) -> Vec<String> {
             list(paths)
         ),
         RunRefusal::MergeConflict { .. } => "Run it again: it begins from what is there now".to_owned(),
+        RunRefusal::Inside { root, .. } => format!(
+            "Leave it to the run: `mirror lock -w PATH` locks more for it; another task begins outside, with `mirror -C {} …`",
+            word(&shown(root))
+        ),
+        RunRefusal::GoesOn { .. } => {
+            "Leave it to the run, or end it (Ctrl-C, or `kill` and its process): `mirror status` shows it".to_owned()
+        }
         RunRefusal::CopyReplaced { .. } => "Run it again with a command that leaves \"$MIRROR_ROOT\" itself where it is, and may read and write it; what is in there it may change as it likes".to_owned(),
     };
     vec![one]

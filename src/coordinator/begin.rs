@@ -108,6 +108,7 @@ struct Branch {
 impl Coordinator {
     /// Opens a task: its whole lock set or nothing, then a transaction. Holding the locks starts when this returns.
     pub fn begin(&mut self, request: &BeginRequest, observer: &mut dyn Observer) -> Result<Begun, Error> {
+        self.refuse_inside_copy()?;
         let locks = resolve::request(self, &request.wants)?;
         let begun = self.begin_with(request, &locks, observer)?;
         self.store.after_command();

@@ -150,6 +150,8 @@ impl Coordinator {
         request: &CommitRequest,
         observer: &mut dyn Observer,
     ) -> Result<Receipt, Error> {
+        self.refuse_inside_copy()?;
+        self.refuse_running(task)?;
         self.commit_in(task, request, None, observer)
     }
 

@@ -144,6 +144,7 @@ impl Coordinator {
     fn begin_run(&mut self, request: &RunRequest, observer: &mut dyn Observer) -> Result<Running, Error> {
         self.refuse_interrupted(&request.begin.task)?;
         // Before anything is done in vain.
+        self.refuse_inside_copy()?;
         let pending = self.recovered.pending.clone();
         self.refuse_unapplied(&pending)?;
         self.refuse_unrecordable(&request.commit)?;

@@ -68,6 +68,23 @@ pub enum RunRefusal {
         /// What conflicts.
         conflicts: Vec<MergeConflict>,
     },
+    /// What would be committed from inside the working copy of a run would be on no branch.
+    #[error(
+        "{} is the working copy of a run: what is changed in it is committed when its command ends",
+        shown(path)
+    )]
+    Inside {
+        /// The working copy.
+        path: PathBuf,
+        /// Where the repository itself is.
+        root: PathBuf,
+    },
+    /// A run commits by itself.
+    #[error("{task} is a run that goes on: what it has changed is committed when its command ends")]
+    GoesOn {
+        /// The task.
+        task: TaskId,
+    },
     /// The command left nothing that its changes could be taken from.
     #[error(
         "The command has not left the working copy in its place: {} {what}; it is rolled back",
@@ -92,6 +109,7 @@ impl RunRefusal {
                 Kind::Conflict
             }
             Self::CopyReplaced { .. } => Kind::Rejected,
+            Self::Inside { .. } | Self::GoesOn { .. } => Kind::Usage,
         }
     }
 

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::coordinator::whose::Who;
-use crate::coordinator::worktrees::stop_strays;
-use crate::coordinator::{Coordinator, Error, Observer, guarded, in_place, landing, settle};
+use crate::coordinator::worktrees::{Worktree, stop_strays};
+use crate::coordinator::{Coordinator, Error, Observer, RunRefusal, guarded, in_place, landing, settle};
+use crate::disk::contained;
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault};
 use crate::model::{EventKind, Lock, Resource, TaskId, TransactionId, TransactionState, Verdict, overlap};
@@ -95,6 +96,40 @@ impl Coordinator {
             tasks.extend(name.and_then(|name| TaskId::new(name).ok()));
         }
         Ok(tasks)
+    }
+
+    /// Refuses to begin or to commit from inside the working copy of a run.
+    pub(super) fn refuse_inside_copy(&self) -> Result<(), Error> {
+        let (here, root) = (self.root.path(), self.layout.root());
+        // Of all others we are told by where they lie alone.
+        let is_apart = here != root || self.current_directory.starts_with(self.layout.worktrees());
+        if !is_apart {
+            return Ok(());
+        }
+        let is_here = |copy: &Path| {
+            let copy = copy.canonicalize().unwrap_or_else(|_| copy.to_owned());
+            here == copy || self.current_directory.starts_with(copy)
+        };
+        match self.worktrees()?.into_iter().find(|known| is_here(&known.path)) {
+            Some(Worktree { path, .. }) => {
+                let root = root.to_owned();
+                Err(RunRefusal::Inside { path, root }.into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to commit for a run what it commits itself.
+    pub(super) fn refuse_running(&mut self, task: &TaskId) -> Result<(), Error> {
+        let Some(transaction) = self.store.current_transaction(task)? else {
+            return Ok(());
+        };
+        let mark = self.layout.run(&transaction.id);
+        if contained::stat(&mark)?.is_some() && FileLock::try_acquire(&mark)?.is_none() {
+            let task = task.clone();
+            return Err(RunRefusal::GoesOn { task }.into());
+        }
+        Ok(())
     }
 
     /// Ends the runs that work in the working tree itself and hold what is about to be taken by force: nobody else may write

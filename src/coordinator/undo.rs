@@ -64,6 +64,7 @@ impl Coordinator {
     /// Takes a committed transaction back: every path that it changed holds again what it held before, or nothing is
     /// changed at all. Refused where a path is no longer as the transaction left it.
     pub fn undo(&mut self, request: &UndoRequest, observer: &mut dyn Observer) -> Result<Undone, Error> {
+        self.refuse_inside_copy()?;
         let transaction = self.committed(request)?;
         self.drop_interrupted(&request.task)?;
         let mut reversal = Reversal::of(self, &transaction)?;

@@ -509,3 +509,61 @@ fn who_comes_after_a_commit_that_cannot_be_applied_is_told_so() {
     sandbox.mirror(["rollback", "-t", "second"]).succeeded();
     assert_clean(&sandbox);
 }
+
+#[test]
+fn nothing_is_committed_from_inside_a_copy_but_by_its_run() {
+    let sandbox = repository();
+    sandbox
+        .mirror(["begin", "-t", "by-hand", "-w", "src/c.js"])
+        .succeeded();
+    sandbox.stage("by-hand", "src/c.js", "by hand\n");
+    let mirror = env!("CARGO_BIN_EXE_mirror");
+    for inner in [
+        "run -w src/b.js -m inner -- touch ran",
+        "begin -t inner -w src/b.js",
+        "commit -t by-hand -m inner",
+        "commit -t outer -m inner",
+        "undo -t by-hand",
+    ] {
+        let script = format!("echo outer >> src/a.js; {mirror} {inner} || true");
+        let ran = run(
+            &sandbox,
+            &["-t", "outer", "-w", "src/a.js", "-m", "outer"],
+            &script,
+        )
+        .succeeded();
+        let said = ran.stderr();
+        assert!(
+            said.contains("is committed when its command ends"),
+            "{inner}: {said}"
+        );
+        assert!(said.contains("Hint: Leave it to the run"), "{inner}: {said}");
+        assert_eq!(sandbox.git(["log", "-1", "--format=%s"]), "outer");
+    }
+    // More is locked from in there, and what is outside of it is like any other place.
+    let root = sandbox.root();
+    let inner = format!(
+        "{mirror} -C {} run -w src/b.js -m inner -- sh -c 'echo inner > src/b.js'",
+        root.display()
+    );
+    let script = format!("{mirror} lock -w src/new.js && echo new > src/new.js && {inner}");
+    run(
+        &sandbox,
+        &["-t", "outer", "-w", "src/a.js", "-m", "outer"],
+        &script,
+    )
+    .succeeded();
+    assert_eq!(sandbox.git(["log", "-2", "--format=%s"]), "outer\ninner");
+    let script = format!("echo more >> src/a.js; {mirror} commit -t outer -m inner || true");
+    let said = run(
+        &sandbox,
+        &["-t", "outer", "-w", "src/a.js", "-m", "outer", "--in-place"],
+        &script,
+    )
+    .succeeded();
+    assert!(said.stderr().contains("outer is a run that goes on"), "{said}");
+    sandbox
+        .mirror(["commit", "-t", "by-hand", "-m", "by hand"])
+        .succeeded();
+    assert_clean(&sandbox);
+}
