@@ -192,7 +192,8 @@ impl Coordinator {
             (Some(_), None) => Err(Error::NeedsGit {
                 what: "Recording a commit (-m)",
             }),
-            _ => Ok(()),
+            (Some(_), Some(git)) => Ok(git.require_identity()?),
+            (None, _) => Ok(()),
         }
     }
 

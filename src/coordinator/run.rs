@@ -15,6 +15,7 @@ use crate::coordinator::commit::Backing;
 use crate::coordinator::heartbeat::{Heartbeat, Leash};
 use crate::coordinator::leased::Leased;
 use crate::coordinator::running::Mark;
+use crate::coordinator::start_commit::tell_what_is_in_the_way;
 use crate::coordinator::whose::Who;
 use crate::coordinator::worktrees::TRANSACTION_VARIABLE;
 use crate::coordinator::{
@@ -174,6 +175,11 @@ impl Coordinator {
             }
         };
         fault::point("run.begun");
+        if let (RunPlace::Copy, Some(_)) = (request.place, &request.commit.message)
+            && let Err(error) = tell_what_is_in_the_way(self, &begun.task, observer)
+        {
+            tracing::warn!(%error, "whether anything is in the way is not known");
+        }
         let heartbeat = self.heartbeat(&begun.task.id)?;
         Ok(Running {
             begun,

@@ -1,10 +1,12 @@
 //! The commit that a task begins from which works in a copy: what the target holds, or the working tree as it is.
 
-use crate::coordinator::{Coordinator, Error};
+use crate::coordinator::error_text::path_list;
+use crate::coordinator::{Coordinator, Error, Observer};
 use crate::disk::contained::FileKind;
 use crate::disk::sync;
 use crate::git::{NewCommit, Source};
-use crate::model::{ObjectId, RepoPath, TransactionId, TreeEntry};
+use crate::model::{Lock, Mode, ObjectId, RepoPath, TransactionId, TreeEntry};
+use crate::store::Task;
 
 /// The message of a commit that only a working copy ever points to.
 const UNCOMMITTED: &str = "The working tree, with what was not committed\n";
@@ -51,4 +53,38 @@ pub(super) fn start_commit(
         sync::sync_directory_if_there(&directory)?;
     }
     Ok(Some(commit))
+}
+
+/// Tells what will keep the result of a run from being recorded unless it has gone by then: the run may be long, and nobody
+/// likes to hear of it at its end.
+pub(super) fn tell_what_is_in_the_way(
+    coordinator: &Coordinator,
+    task: &Task,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    let Some(git) = &coordinator.git else {
+        return Ok(());
+    };
+    if let Some(operation) = git.operation_in_progress() {
+        observer.notice(&format!(
+            "A {operation} is in progress: as long as it is, nothing can be committed."
+        ));
+    }
+    let writes: Vec<&Lock> = task.locks.iter().map(|held| &held.lock).collect();
+    let covered = |path: &RepoPath| {
+        let writes = writes.iter().filter(|lock| lock.mode == Mode::Write);
+        writes.clone().any(|lock| lock.resource.covers_path(path))
+    };
+    // To ask git takes a process, so it is only asked where something may have changed.
+    if git.index()?.may_differ(git.root(), covered)? {
+        let mut uncommitted = git.uncommitted()?;
+        uncommitted.retain(covered);
+        if !uncommitted.is_empty() {
+            observer.notice(&format!(
+                "There are uncommitted changes in {}: as long as there are, a commit that changes these is refused.",
+                path_list(&uncommitted)
+            ));
+        }
+    }
+    Ok(())
 }

@@ -176,6 +176,23 @@ impl IndexView {
             .collect()
     }
 
+    /// Tells whether a tracked file below `root` that `concerns` accepts may not be what the index says.
+    pub fn may_differ(&self, root: &Path, concerns: impl Fn(&RepoPath) -> bool) -> Result<bool> {
+        for entry in self.index.iter() {
+            let Ok(path) = RepoPath::new(entry.path) else {
+                continue;
+            };
+            if !concerns(&path) {
+                continue;
+            }
+            let stat = contained::stat(&root.join(path.as_path()))?;
+            if stat.is_none_or(|stat| !self.is_clean_stat(&path, &stat)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Returns the entry of a path.
     pub fn entry(&self, path: &RepoPath) -> Option<TreeEntry> {
         entry_of(&self.index, path)

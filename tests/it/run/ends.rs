@@ -567,3 +567,42 @@ fn nothing_is_committed_from_inside_a_copy_but_by_its_run() {
         .succeeded();
     assert_clean(&sandbox);
 }
+
+#[test]
+fn what_will_be_in_the_way_is_told_before_the_command_works() {
+    let sandbox = repository();
+    let script = "echo the command works >&2; echo more >> src/b.js";
+    sandbox.write("src/a.js", "edited by the user\n");
+    sandbox.write("README", "untracked\n");
+    let said = run(&sandbox, &["-w", "src/", "-m", "x"], script)
+        .succeeded()
+        .stderr();
+    let told = said
+        .find("uncommitted changes in src/a.js: as long as there are")
+        .expect(&said);
+    assert!(told < said.find("the command works").unwrap(), "{said}");
+    // Not of what it has no lock on, and not where nothing is recorded.
+    for arguments in [&["-w", "src/b.js", "-m", "x"][..], &["-w", "src/"]] {
+        let said = run(&sandbox, arguments, script).succeeded().stderr();
+        assert!(!said.contains("as long as"), "{said}");
+    }
+    sandbox.shell(
+        "git checkout -q . && git checkout -q -b side HEAD~1 && echo x > src/a.js && git commit -qam side",
+    );
+    sandbox
+        .shell("git checkout -q main && echo y > src/a.js && git commit -qam other && ! git merge -q side");
+    let refused = run(&sandbox, &["-w", "src/b.js", "-m", "x"], script).exited(5);
+    let said = refused.stderr();
+    let told = said
+        .find("A merge is in progress: as long as it is")
+        .expect(&said);
+    assert!(told < said.find("the command works").unwrap(), "{said}");
+    sandbox.shell("git merge --abort");
+    sandbox.shell("git config --global --unset user.name; git config --unset user.name; git config user.useConfigOnly true");
+    let refused = run(&sandbox, &["-w", "src/b.js", "-m", "x"], script).exited(2);
+    let said = refused.stderr();
+    assert!(
+        said.contains("user.name") && !said.contains("the command works"),
+        "{said}"
+    );
+}
