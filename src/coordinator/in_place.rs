@@ -178,7 +178,7 @@ pub(super) fn take(
         let is_there = match contained::stat(&from) {
             // It made a file of the directory that this was in.
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => false,
-            answer => answer?.is_some(),
+            answer => answer?.is_some_and(|stat| is_kept_kind(stat.kind)),
         };
         what.push(if is_there {
             StageWhat::File {
@@ -256,6 +256,11 @@ pub(super) fn salvage(
 /// Tells whether the pre-images of a transaction are kept.
 pub(super) fn is_kept(coordinator: &Coordinator, transaction: &TransactionId) -> Result<bool, Error> {
     Ok(contained::stat(&Aside::of(coordinator, transaction).list())?.is_some())
+}
+
+/// Pipes and sockets are nobody's work: as to git, they are not there.
+fn is_kept_kind(kind: FileKind) -> bool {
+    matches!(kind, FileKind::File | FileKind::Symlink)
 }
 
 pub(super) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
@@ -342,7 +347,7 @@ pub(super) fn covered(
     let mut ours = Vec::new();
     for path in files {
         let is_file = match root.find(&path) {
-            Ok(found) => found.is_some_and(|(_, stat)| stat.kind != FileKind::Directory),
+            Ok(found) => found.is_some_and(|(_, stat)| is_kept_kind(stat.kind)),
             Err(error) if error.is_wrong_kind() => false,
             Err(error) => return Err(error.into()),
         };

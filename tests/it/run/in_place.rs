@@ -250,3 +250,22 @@ fn finished_work_is_kept_when_its_locks_are_taken_by_force() {
     assert_eq!(sandbox.read("src/a.js"), "var a;\n");
     assert_clean(&sandbox);
 }
+
+#[test]
+fn what_is_no_file_stays_where_it_is() {
+    let sandbox = repository();
+    sandbox.shell("mkfifo src/pipe");
+    let place = ["-w", "src/", "-m", "x", "--in-place"];
+    run(&sandbox, &place, "echo one > src/a.js; mkfifo src/more").succeeded();
+    run(&sandbox, &place, "echo two > src/a.js; rm src/more; exit 3").exited(6);
+    assert_eq!(sandbox.read("src/a.js"), "one\n");
+    // As to git, what gives way to a pipe is gone.
+    run(&sandbox, &place, "rm src/b.js; mkfifo src/b.js").succeeded();
+    let listed = sandbox.git(["ls-files", "src"]);
+    assert!(
+        listed.contains("src/a.js") && !listed.contains("src/b.js"),
+        "{listed}"
+    );
+    sandbox.shell("rm -f src/pipe src/b.js");
+    assert_clean(&sandbox);
+}
