@@ -2,14 +2,17 @@
 
 use crate::coordinator::error_text::path_list;
 use crate::coordinator::{Coordinator, Error, Observer};
-use crate::disk::contained::FileKind;
+use crate::disk::contained::{FileKind, Parent, Stat};
 use crate::disk::sync;
-use crate::git::{NewCommit, Source};
+use crate::git::{Git, NewCommit, Source};
 use crate::model::{Lock, Mode, ObjectId, RepoPath, TransactionId, TreeEntry};
 use crate::store::Task;
 
 /// The message of a commit that only a working copy ever points to.
 const UNCOMMITTED: &str = "The working tree, with what was not committed\n";
+
+/// How many files are read before a run to tell whether they are what git has of them.
+const LOOKED_AT_MAX: usize = 100;
 
 /// Returns the commit to begin from; `None` without git. What is `recorded` is the tip of the checked-out branch; else the
 /// user's uncommitted changes and untracked files belong to it, in a commit that no branch has.
@@ -31,14 +34,10 @@ pub(super) fn start_commit(
     let mut edits: Vec<(RepoPath, Option<TreeEntry>)> = Vec::with_capacity(uncommitted.len());
     for path in uncommitted {
         let entry = match coordinator.root.find(&path)? {
-            Some((place, stat)) if stat.kind == FileKind::Symlink => {
-                Some(objects.blob(&path, &Source::Symlink(place.read_link()?), false)?)
+            Some((place, stat)) if matches!(stat.kind, FileKind::File | FileKind::Symlink) => {
+                let executable = stat.kind == FileKind::File && stat.is_executable();
+                Some(objects.blob(&path, &source_of(&place, &stat)?, executable)?)
             }
-            Some((place, stat)) if stat.kind == FileKind::File => Some(objects.blob(
-                &path,
-                &Source::File(place.path().to_owned()),
-                stat.is_executable(),
-            )?),
             _ => None,
         };
         edits.push((path, entry));
@@ -75,16 +74,49 @@ pub(super) fn tell_what_is_in_the_way(
         let writes = writes.iter().filter(|lock| lock.mode == Mode::Write);
         writes.clone().any(|lock| lock.resource.covers_path(path))
     };
-    // To ask git takes a process, so it is only asked where something may have changed.
-    if git.index()?.may_differ(git.root(), covered)? {
-        let mut uncommitted = git.uncommitted()?;
-        uncommitted.retain(covered);
-        if !uncommitted.is_empty() {
-            observer.notice(&format!(
-                "There are uncommitted changes in {}: as long as there are, a commit that changes these is refused.",
-                path_list(&uncommitted)
-            ));
-        }
+    let uncommitted = uncommitted(coordinator, git, covered)?;
+    if !uncommitted.is_empty() {
+        observer.notice(&format!(
+            "There are uncommitted changes in {}: as long as there are, a commit that changes these is refused.",
+            path_list(&uncommitted)
+        ));
     }
     Ok(())
+}
+
+/// Lists files that are not what git has of them. It is asked before every run, so of a tree that git has not looked at for long
+/// only a part is looked at.
+fn uncommitted(
+    coordinator: &Coordinator,
+    git: &Git,
+    concerns: impl Fn(&RepoPath) -> bool,
+) -> Result<Vec<RepoPath>, Error> {
+    let unproven = git.index()?.unproven(git.root(), concerns, LOOKED_AT_MAX)?;
+    let mut uncommitted = Vec::new();
+    let (mut asked, mut sources) = (Vec::new(), Vec::new());
+    for (path, tracked) in unproven {
+        match coordinator.root.find(&path)? {
+            Some((place, stat)) if matches!(stat.kind, FileKind::File | FileKind::Symlink) => {
+                let source = source_of(&place, &stat)?;
+                sources.push((path.clone(), source, stat.is_executable()));
+                asked.push((path, tracked));
+            }
+            _ => uncommitted.push(path),
+        }
+    }
+    let stored = git.stored_as(&sources)?;
+    let differs = asked
+        .into_iter()
+        .zip(stored)
+        .filter(|((_, tracked), stored)| tracked != stored);
+    uncommitted.extend(differs.map(|((path, _), _)| path));
+    Ok(uncommitted)
+}
+
+fn source_of(place: &Parent, stat: &Stat) -> Result<Source, Error> {
+    Ok(if stat.kind == FileKind::Symlink {
+        Source::Symlink(place.read_link()?)
+    } else {
+        Source::File(place.path().to_owned())
+    })
 }

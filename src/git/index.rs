@@ -176,21 +176,29 @@ impl IndexView {
             .collect()
     }
 
-    /// Tells whether a tracked file below `root` that `concerns` accepts may not be what the index says.
-    pub fn may_differ(&self, root: &Path, concerns: impl Fn(&RepoPath) -> bool) -> Result<bool> {
+    /// Lists the first `most` tracked paths that `concerns` accepts whose files below `root` are not proven to be what the index
+    /// says, each with what that is.
+    pub fn unproven(
+        &self,
+        root: &Path,
+        concerns: impl Fn(&RepoPath) -> bool,
+        most: usize,
+    ) -> Result<Vec<(RepoPath, TreeEntry)>> {
+        let mut unproven = Vec::new();
         for entry in self.index.iter() {
-            let Ok(path) = RepoPath::new(entry.path) else {
+            let tracked = tree_entry(entry.mode.cast_signed(), entry.id);
+            let (Ok(path), Some(tracked)) = (RepoPath::new(entry.path), tracked) else {
                 continue;
             };
-            if !concerns(&path) {
+            if unproven.len() == most || tracked.mode == FileMode::Gitlink || !concerns(&path) {
                 continue;
             }
             let stat = contained::stat(&root.join(path.as_path()))?;
             if stat.is_none_or(|stat| !self.is_clean_stat(&path, &stat)) {
-                return Ok(true);
+                unproven.push((path, tracked));
             }
         }
-        Ok(false)
+        Ok(unproven)
     }
 
     /// Returns the entry of a path.
