@@ -14,6 +14,10 @@ use crate::model::{FileMode, RepoPath, TreeEntry};
 const STAGE_SHIFT: u16 = 12;
 const STAGE_MASK: u16 = 0x3000;
 
+/// The bits of an entry that tell git not to look at its file.
+const ASSUME_VALID: u16 = 0x8000;
+const SKIP_WORKTREE: u16 = 0x4000;
+
 /// The index as it was at one moment.
 pub struct IndexView {
     index: Index,
@@ -168,6 +172,13 @@ impl IndexView {
         self.index.is_empty()
     }
 
+    /// Tells whether git was told not to look at some file.
+    pub fn hides_changes(&self) -> bool {
+        let is_hidden =
+            |entry: IndexEntry| entry.flags & ASSUME_VALID != 0 || entry.flags_extended & SKIP_WORKTREE != 0;
+        self.index.iter().any(is_hidden)
+    }
+
     /// Returns what is tracked, each with its mode, if that is one that a file can have.
     pub fn modes(&self) -> BTreeMap<Vec<u8>, Option<FileMode>> {
         let entries = self.index.iter();
@@ -193,7 +204,8 @@ impl IndexView {
             if unproven.len() == most || tracked.mode == FileMode::Gitlink || !concerns(&path) {
                 continue;
             }
-            let stat = contained::stat(&root.join(path.as_path()))?;
+            // Where a file stands in the place of its directory, nobody can look.
+            let stat = contained::stat(&root.join(path.as_path())).unwrap_or_default();
             if stat.is_none_or(|stat| !self.is_clean_stat(&path, &stat)) {
                 unproven.push((path, tracked));
             }

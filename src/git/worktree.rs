@@ -3,7 +3,8 @@
 //! They are told from the user's own by their place alone. Removing one touches nothing that belongs to another:
 //! `git worktree prune` is never run, since it would also forget working trees of the user's on disks that are not there.
 
-use std::ffi::OsStr;
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -15,25 +16,12 @@ use crate::disk::{self, staged, walk};
 use crate::git::{Git, GitError, Head, IndexView, Result, cached_tree, object_id};
 use crate::model::{FileMode, ObjectId, RepoPath};
 
-/// What git, used by hand or killed, leaves in the directory of a working tree: locks, and what it was in the middle of.
-const REMAINS: [&str; 16] = [
-    "index.lock",
-    "HEAD.lock",
-    "ORIG_HEAD.lock",
-    "ORIG_HEAD",
-    "MERGE_HEAD",
-    "MERGE_MSG",
-    "MERGE_MODE",
-    "AUTO_MERGE",
-    "CHERRY_PICK_HEAD",
-    "REVERT_HEAD",
-    "REBASE_HEAD",
-    "BISECT_LOG",
-    "BISECT_START",
-    "rebase-merge",
-    "rebase-apply",
-    "sequencer",
-];
+/// What a linked working tree has to have in its directory. All else is what a command has left there: locks, merges and
+/// rebases under way, notes and settings of its own.
+const NEEDED: [&str; 4] = ["HEAD", "commondir", "gitdir", "index"];
+
+/// The settings of one working tree. Git gives a new one a copy of those of the main one.
+const SETTINGS: &str = "config.worktree";
 
 /// What git says of a working tree that it is making.
 const INITIALIZING: &[u8] = b"initializing";
@@ -161,9 +149,7 @@ impl Git {
     /// Makes this linked working tree exactly `commit`, without a branch: nothing changed, nothing staged, nothing untracked,
     /// nothing ignored, whatever was done in it. Nobody else may be at work in it.
     pub fn reset_to(&self, commit: ObjectId) -> Result<()> {
-        for name in REMAINS {
-            disk::remove_any(&self.git_dir().join(name))?;
-        }
+        self.drop_remains()?;
         let name = commit.to_string();
         // Not by `git reset`: it deletes refs that are not there, under a lock on those of the whole repository, and
         // killed in there it leaves that lock for everybody.
@@ -172,7 +158,11 @@ impl Git {
             staged::persist(&head, content.as_bytes(), 0o666)?;
         }
         self.run(&["read-tree", "--reset", "-u", &name], b"")?;
-        self.sweep()?;
+        if self.sweep()? {
+            // Git had taken what lies behind a link for what it tracks.
+            self.run(&["read-tree", "--reset", "-u", &name], b"")?;
+            self.sweep()?;
+        }
         match self.operation_in_progress() {
             None => Ok(()),
             Some(operation) => Err(GitError::Answer(format!(
@@ -182,21 +172,56 @@ impl Git {
         }
     }
 
-    /// Removes everything that is not tracked. Not by `git clean`, to which a pipe or a socket is not there.
-    fn sweep(&self) -> Result<()> {
+    /// Removes what a command has left in git's own directory of this working tree.
+    fn drop_remains(&self) -> Result<()> {
+        for name in self.remains()? {
+            disk::remove_any(&self.git_dir().join(name))?;
+        }
+        if self.hides_changes()? {
+            // Git passes over what is marked so, also when it resets.
+            disk::remove_file_if_there(&self.index_path())?;
+        }
+        Ok(())
+    }
+
+    /// Lists what is in git's own directory of this working tree and need not be.
+    fn remains(&self) -> Result<Vec<OsString>> {
+        let mut remains = disk::list(self.git_dir())?;
+        remains.retain(|name| !NEEDED.iter().any(|needed| name == needed));
+        let settings = |of: &Path| disk::read_if_there(&of.join(SETTINGS));
+        if settings(self.git_dir())? == settings(self.common_dir())? {
+            remains.retain(|name| name != SETTINGS);
+        }
+        Ok(remains)
+    }
+
+    /// Tells whether git was told to look away from files.
+    fn hides_changes(&self) -> Result<bool> {
+        let is_there = contained::stat(&self.index_path())?.is_some();
+        // One that cannot be read is made anew.
+        Ok(is_there && self.index().map_or(true, |index| index.hides_changes()))
+    }
+
+    /// Removes everything that is not tracked. Not by `git clean`, to which a pipe or a socket is not there. Answers whether
+    /// something stood where a directory of what is tracked should be.
+    fn sweep(&self) -> Result<bool> {
         let tracked = self.index()?.modes();
         let holds_tracked = |directory: &[u8]| {
             let below = [directory, b"/"].concat();
             let next = tracked.range(below.clone()..).next();
             next.is_some_and(|(path, _)| path.starts_with(&below))
         };
+        let is_torn = Cell::new(false);
         walk::sweep(self.root(), |path, kind| match tracked.get(path) {
             Some(Some(FileMode::Gitlink)) if kind.is_dir() => Sweep::Empty,
             Some(_) if !kind.is_dir() => Sweep::Keep,
-            _ if kind.is_dir() && holds_tracked(path) => Sweep::Keep,
+            _ if holds_tracked(path) => {
+                is_torn.set(is_torn.get() || !kind.is_dir());
+                if kind.is_dir() { Sweep::Keep } else { Sweep::Remove }
+            }
             _ => Sweep::Remove,
-        })
-        .map_err(GitError::from)
+        })?;
+        Ok(is_torn.get())
     }
 
     /// Tells whether this working tree is provably what [`reset_to`](Self::reset_to) makes of it: by the numbers of its files
@@ -208,7 +233,8 @@ impl Git {
         if !is_there
             || staged != Some(self.tree_id(commit)?)
             || disk::read_if_there(&self.index_lock_path())?.is_some()
-            || self.operation_in_progress().is_some()
+            || !self.remains()?.is_empty()
+            || self.hides_changes()?
         {
             return Ok(false);
         }

@@ -279,3 +279,58 @@ fn a_repository_below_is_passed_over_unless_it_hides_what_was_there() {
     assert_eq!(sandbox.read("a/x"), "after\n");
     assert!(!sandbox.root().join("dep").exists());
 }
+
+#[test]
+fn nothing_that_a_run_told_git_reaches_the_next() {
+    let sandbox = repository();
+    let settings = "git config extensions.worktreeConfig true; git config --worktree core.excludesFile \"$PWD/hide\"; \
+                    git config --worktree core.autocrlf true; echo 'new*' > hide";
+    for script in [
+        "git update-index --skip-worktree src/a.js; echo EVIL > src/a.js; exit 1",
+        "git update-index --assume-unchanged src/a.js; echo EVIL > src/a.js; exit 1",
+        "git update-index --skip-worktree src/a.js src/b.js",
+        settings,
+        "d=$(git rev-parse --git-dir); mkdir $d/info; echo 'src/a*' > $d/info/sparse-checkout; git config --worktree core.sparseCheckout true",
+        "git update-index --split-index; git update-index --untracked-cache",
+        "git update-ref refs/worktree/mine HEAD; git worktree lock .",
+    ] {
+        drop(run(
+            &sandbox,
+            &["-w", "src/", "-w", "hide", "-m", "first"],
+            script,
+        ));
+        sandbox.shell(
+            "git reset -q --hard; git rm -q --ignore-unmatch src/new hide; git commit -qm cleared || true",
+        );
+        let next = "echo new > src/new; echo more >> src/b.js";
+        run(&sandbox, &["-w", "src/", "-m", "next"], next).succeeded();
+        let changed = sandbox.git(["show", "--name-only", "--format="]);
+        assert_eq!(changed, "src/b.js\nsrc/new", "{script}");
+        assert!(!sandbox.read("src/b.js").contains('\r'), "{script}");
+        let hidden = sandbox.git(["-C", ".mirror/worktrees/1/mirror-1", "ls-files", "-v"]);
+        assert!(
+            hidden.lines().all(|line| line.starts_with("H ")),
+            "{script}: {hidden}"
+        );
+    }
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_directory_behind_a_link_is_put_in_its_place_again() {
+    let sandbox = repository();
+    run(
+        &sandbox,
+        &["-w", "src/", "-m", "one"],
+        "mv src src2; ln -s src2 src",
+    )
+    .exited(5);
+    run(
+        &sandbox,
+        &["-w", "src/", "-m", "two"],
+        "cat src/a.js src/c.js && echo two > src/b.js",
+    )
+    .succeeded();
+    assert_eq!(sandbox.git(["show", "--name-status", "--format="]), "M\tsrc/b.js");
+    assert_clean(&sandbox);
+}
