@@ -20,7 +20,10 @@ impl Coordinator {
     /// Others of this boot may be at work already, since they did not wait for it: what is theirs is locked, or has a row.
     pub(super) fn clear_up_after_power_loss(&mut self) -> Result<(), Error> {
         for number in self.copies_anywhere()? {
-            self.bring_back(number)?;
+            // One that cannot be cleared up must not be in the way of all others, at every command of this boot.
+            if let Err(error) = self.bring_back(number) {
+                tracing::warn!(%error, number, "the working copy is left to the next run");
+            }
             fault::point("recover.copy");
         }
         if let Some(git) = &self.git {

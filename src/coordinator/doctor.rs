@@ -249,6 +249,17 @@ impl Coordinator {
                 Finding::wrong("worktrees", message, "mirror cleanup --force")
             });
         }
+        for aside in self.set_aside()? {
+            let message = format!(
+                "A working copy could not be removed and lies in {}",
+                shown(&aside)
+            );
+            let hint = format!(
+                "Remove it as whoever may, or unmount what is in it: sudo rm -r {}",
+                shown(&aside)
+            );
+            findings.push(Finding::wrong("worktrees", message, hint));
+        }
         for tree in self.forgotten_trees()? {
             let message = format!("Nothing is known of the working copy in {}", shown(&tree));
             let hint = format!("git worktree remove --force {}", shown(&tree));

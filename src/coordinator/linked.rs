@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::coordinator::backoff::Backoff;
 use crate::coordinator::worktree_place::is_name;
-use crate::coordinator::{Coordinator, Error};
+use crate::coordinator::{Coordinator, Error, set_aside};
 use crate::disk::contained::{self, FileKind};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault};
@@ -45,7 +45,7 @@ impl Coordinator {
     fn add_linked_tree(&self, git: &Git, path: &Path, commit: ObjectId) -> Result<Git, Error> {
         let mut backoff = Backoff::new(self.config.max_retries, FIRST_PAUSE);
         loop {
-            disk::remove_any(path)?;
+            set_aside::remove(path)?;
             match self.try_linked_tree(git, path, commit) {
                 Ok(tree) => return Ok(tree),
                 // The user may be adding a working tree by hand.

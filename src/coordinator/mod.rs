@@ -55,6 +55,7 @@ mod run;
 mod run_error;
 mod running;
 mod salvage;
+mod set_aside;
 mod settle;
 mod show;
 mod stage;

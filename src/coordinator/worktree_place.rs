@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::coordinator::worktrees::WorktreeState;
-use crate::coordinator::{Coordinator, Error};
+use crate::coordinator::{Coordinator, Error, set_aside};
 use crate::disk::contained::{self, FileKind};
 use crate::disk::{self, filesystem, hash, staged, sync};
 use crate::model::TransactionId;
@@ -131,7 +131,7 @@ impl Coordinator {
     /// Removes a working copy, and what git remembers of it. What another repository has put in its place stays.
     pub(super) fn remove_tree(&self, place: &Place) -> Result<(), Error> {
         if self.is_own(place)? {
-            disk::remove_any(&place.tree)?;
+            set_aside::remove(&place.tree)?;
         }
         if let Some(git) = &self.git {
             self.forget_linked_tree(git, &place.tree)?;

@@ -14,7 +14,7 @@ use crate::coordinator::ground::Ground;
 use crate::coordinator::leased::Leased;
 use crate::coordinator::origin::Origin;
 use crate::coordinator::worktree_place::Place;
-use crate::coordinator::{Coordinator, Error, Observer, furnish, stage_tree};
+use crate::coordinator::{Coordinator, Error, Observer, furnish, set_aside, stage_tree};
 use crate::disk::contained::{self, FileKind};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault, walk};
@@ -147,7 +147,7 @@ impl Coordinator {
         is_idle: bool,
     ) -> Result<Origin, Error> {
         let (Some(git), Some(base)) = (&self.git, transaction.base) else {
-            disk::remove_any(&place.tree())?;
+            set_aside::remove(&place.tree())?;
             disk::create_private_dir(&place.tree())?;
             walk::copy_tree(self.root.path(), &place.tree())?;
             return Origin::of_copy(&self.root, &place.tree());
@@ -296,6 +296,7 @@ impl Coordinator {
             }
         }
         if !dry_run {
+            self.remove_set_aside()?;
             self.remove_empty_pool()?;
         }
         Ok(disposed)

@@ -208,8 +208,11 @@ pub fn remove_dir_if_empty(path: &Path) -> Result<bool> {
 }
 
 /// Removes a directory and everything in it, if it is there. Links in it are removed, not followed. A directory that was made
-/// unreadable, or read-only, is opened first.
+/// unreadable, or read-only, is opened first; one in which something is mounted is refused.
 pub fn remove_dir_all(path: &Path) -> Result<()> {
+    if if_there(fs::symlink_metadata(path), "looking at", path)?.is_some_and(|found| found.is_dir()) {
+        walk::refuse_mounts(path)?;
+    }
     let mut removed = fs::remove_dir_all(path);
     if removed
         .as_ref()

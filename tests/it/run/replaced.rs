@@ -190,3 +190,68 @@ fn without_git_as_well() {
     assert_eq!(std::fs::read_to_string(elsewhere.join("b")).unwrap(), "2\n");
     assert!(!sandbox.exists("b"));
 }
+
+#[test]
+fn what_cannot_be_removed_is_put_aside() {
+    let sandbox = with_work();
+    std::fs::create_dir(sandbox.beside("mounted")).unwrap();
+    let mounted = sandbox.beside("mounted");
+    std::fs::write(mounted.join("precious"), "mounted\n").unwrap();
+    // Nobody else sees what is mounted in here, and it goes with the last process.
+    let mount = format!("mount --bind {} ignored/d", mounted.display());
+    let script = format!(
+        "mirror() {{ {} \"$@\"; }}; mirror run -w src/ -m x -- sh -c 'mkdir -p ignored/d; {mount}; echo x >> src/b.js' && \
+         mirror run -w src/ -m y -- sh -c 'ls ignored 2>&1; echo y >> src/b.js' && mirror doctor; mirror cleanup --force",
+        env!("CARGO_BIN_EXE_mirror")
+    );
+    let namespace = ["--user", "--map-root-user", "--mount"];
+    let namespace = if rustix::process::geteuid().is_root() {
+        &namespace[2..]
+    } else {
+        &namespace[..]
+    };
+    let said = sandbox
+        .program("unshare")
+        .args(namespace)
+        .args(["sh", "-c", &script])
+        .run();
+    let text = said.text();
+    if text.contains("unshare failed") {
+        eprintln!("Nothing can be mounted here: {text}");
+        return;
+    }
+    assert_eq!(
+        std::fs::read_to_string(mounted.join("precious")).unwrap(),
+        "mounted\n",
+        "{text}"
+    );
+    assert!(
+        text.contains("A working copy could not be removed and lies in"),
+        "{text}"
+    );
+    assert_eq!(sandbox.git(["log", "-2", "--format=%s"]), "y\nx", "{text}");
+    // Now that it is not mounted any more.
+    sandbox.mirror(["cleanup", "--force"]).succeeded();
+    assert_unharmed(&sandbox);
+}
+
+#[test]
+fn what_belongs_to_somebody_else_is_put_aside() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("Nothing can be given to somebody else here.");
+        return;
+    }
+    let sandbox = with_work();
+    let script = "mkdir -p ignored/d; echo > ignored/d/f; chown -R 1:1 ignored/d; echo x >> src/b.js";
+    let arguments = |script| ["run", "-w", "src/", "-m", "x", "--", "sh", "-c", script];
+    kept_out(&sandbox, &arguments(script)).run().succeeded();
+    let next = "test ! -e ignored && echo y >> src/b.js";
+    kept_out(&sandbox, &arguments(next)).run().succeeded();
+    let said = kept_out(&sandbox, &["doctor"]).run().stdout();
+    assert!(said.contains("A working copy could not be removed and lies in"), "{said}");
+    kept_out(&sandbox, &["cleanup", "--force"]).run().succeeded();
+    kept_out(&sandbox, &arguments(next)).run().succeeded();
+    // Whoever may removes it.
+    sandbox.mirror(["cleanup", "--force"]).succeeded();
+    assert_unharmed(&sandbox);
+}

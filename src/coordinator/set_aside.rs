@@ -1,0 +1,59 @@
+//! Working copies that cannot be removed: a command, or a container that it started, has left what belongs to somebody else, or
+//! has mounted something. They are put aside, so that no run has to wait for whoever may remove them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::coordinator::{Coordinator, Error};
+use crate::disk;
+use crate::host::unique_id;
+
+/// The beginning of the name of what was put aside, beside the place where it was.
+const PREFIX: &str = "left-";
+
+/// Removes whatever has this name, or puts it aside.
+pub(super) fn remove(tree: &Path) -> Result<(), Error> {
+    let Err(error) = disk::remove_any(tree) else {
+        return Ok(());
+    };
+    let is_for_others = matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy | io::ErrorKind::ReadOnlyFilesystem
+    );
+    if !is_for_others {
+        return Err(error.into());
+    }
+    let aside = tree.with_file_name(format!("{PREFIX}{}", unique_id()));
+    disk::rename(tree, &aside).map_err(|_| error)?;
+    tracing::warn!(aside = %aside.display(), "the working copy cannot be removed and is put aside");
+    Ok(())
+}
+
+impl Coordinator {
+    /// Lists what was put aside.
+    pub(super) fn set_aside(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut beside: Vec<PathBuf> = Vec::new();
+        for known in self.worktrees()? {
+            beside.extend(known.path.parent().map(Path::to_owned));
+        }
+        beside.sort();
+        beside.dedup();
+        let mut aside = Vec::new();
+        for directory in beside {
+            let names = disk::list(&directory)?.into_iter();
+            let names = names.filter(|name| name.to_string_lossy().starts_with(PREFIX));
+            aside.extend(names.map(|name| directory.join(name)));
+        }
+        Ok(aside)
+    }
+
+    /// Tries again to remove what was put aside: somebody else may be asking.
+    pub(super) fn remove_set_aside(&self) -> Result<(), Error> {
+        for aside in self.set_aside()? {
+            if let Err(error) = disk::remove_any(&aside) {
+                tracing::warn!(%error, "the working copy still cannot be removed");
+            }
+        }
+        Ok(())
+    }
+}
