@@ -65,7 +65,10 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Unapplied { .. } => {
             "Mend the cause and run `mirror recover`: it is completed then, and others can commit again".to_owned()
         }
-        Error::Shut { directory } => format!("`chmod u+wx {}`, if it is yours", word(&shown(directory))),
+        Error::Shut { path } => {
+            let path = word(&shown(path));
+            format!("`ls -ld {path}; lsattr -d {path}` shows why; `chmod u+wx` opens a directory of yours, `chattr -i` takes a mark away")
+        }
         Error::Outside { root, .. } => format!("Name a path below {}", shown(root)),
         Error::NoMatch { .. } => {
             "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()

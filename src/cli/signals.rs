@@ -30,8 +30,9 @@ pub(crate) struct Signals {
 struct State {
     /// Whom the signals are for, while there is a command.
     command: Option<Box<dyn Fn(Origin) + Send>>,
-    /// Whether there was a command.
-    has_run: bool,
+    /// Whether a second signal ends this process like the first ends the verb: not once a command has run, nor where the commit may be
+    /// decided.
+    is_patient: bool,
     /// The first signal that was to end the verb itself.
     ended_by: Option<i32>,
 }
@@ -60,13 +61,18 @@ impl Signals {
         self.interrupter.clone()
     }
 
+    /// Leaves it to the verb alone when to end: what it decides is carried out, however often it is told to end.
+    pub(crate) fn be_patient(&self) {
+        self.lock().is_patient = true;
+    }
+
     /// Hands all signals to `command` until it has ended. Refuses where one has come before, and answers which.
     pub(crate) fn command_begins(&self, command: impl Fn(Origin) + Send + 'static) -> Result<(), i32> {
         let mut state = self.lock();
         if let Some(signal) = state.ended_by {
             return Err(signal);
         }
-        state.has_run = true;
+        state.is_patient = true;
         state.command = Some(Box::new(command));
         Ok(())
     }
@@ -82,7 +88,7 @@ impl Signals {
         if let Some(command) = &state.command {
             command(origin);
         } else if matches!(origin.signal, SIGTERM | SIGHUP | SIGINT | SIGQUIT) {
-            if state.ended_by.is_some() && !state.has_run {
+            if state.ended_by.is_some() && !state.is_patient {
                 drop(emulate_default_handler(origin.signal));
             }
             state.ended_by.get_or_insert(origin.signal);

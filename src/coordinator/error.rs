@@ -264,14 +264,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// A directory in which nothing may be changed.
+    /// A directory in which nothing may be changed, or a file that may not be replaced.
     #[error(
-        "Nothing may be changed in the directory {}: you have no right to write to it",
-        shown(directory)
+        "{} may not be changed by you: its permissions, its owner or its marks do not allow it",
+        shown(path)
     )]
     Shut {
-        /// The directory.
-        directory: PathBuf,
+        /// Its whole path.
+        path: PathBuf,
     },
     /// An earlier commit is decided and cannot be applied: until it is, git's locks are its own.
     #[error("The commit {transaction} of {task} is decided, but cannot be applied: {reason}")]

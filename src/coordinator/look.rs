@@ -1,8 +1,10 @@
 //! Looks at the paths that a commit would write, and refuses what cannot or must not be replaced.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::coordinator::Error;
+use crate::disk::access::{self, Rights};
 use crate::disk::contained::Root;
 use crate::disk::walk;
 use crate::model::{Change, RepoPath, TaskId};
@@ -52,13 +54,22 @@ pub(super) fn look(
 
 /// A commit that finds out after its decision that it may not write would stay in everybody's way.
 fn refuse_shut(root: &Root, paths: &[RepoPath]) -> Result<(), Error> {
-    let mut open = BTreeSet::new();
+    let mut known: BTreeMap<Option<RepoPath>, Rights> = BTreeMap::new();
     for path in paths {
-        if !open.insert(path.parent()) {
-            continue;
-        }
-        if let Some(directory) = root.shut_above(path)? {
-            return Err(Error::Shut { directory });
+        let rights = match known.entry(path.parent()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(access::rights_above(root, path)?),
+        };
+        let shut = match rights {
+            Rights::All => None,
+            Rights::Own => root
+                .find(path)?
+                .filter(|(_, stat)| access::is_anothers(stat.uid))
+                .map(|(place, _)| place.path().to_owned()),
+            Rights::None(directory) => Some(directory.clone()),
+        };
+        if let Some(path) = shut {
+            return Err(Error::Shut { path });
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::disk::{DiskError, Result};
@@ -130,30 +130,6 @@ impl Root {
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(DiskError::errno("opening the directory of", &whole)(errno)),
         }
-    }
-
-    /// Tells whether this process may make and remove names where `path` is, or would be: in the nearest directory above it
-    /// that is there. Answers the directory if not.
-    pub fn shut_above(&self, path: &RepoPath) -> Result<Option<PathBuf>> {
-        let mut at = Some(path.clone());
-        while let Some(path) = at {
-            match self.parent(&path) {
-                Ok(Some(place)) => {
-                    let access = Access::WRITE_OK | Access::EXEC_OK;
-                    let allowed = rustix::fs::accessat(&place.descriptor, c".", access, AtFlags::EACCESS);
-                    let above = place.path.parent().unwrap_or(&self.path);
-                    return match allowed {
-                        Ok(()) => Ok(None),
-                        Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => Ok(Some(above.to_owned())),
-                        Err(errno) => Err(DiskError::errno("looking at", above)(errno)),
-                    };
-                }
-                Ok(None) => at = path.parent(),
-                Err(error) if error.is_wrong_kind() => at = path.parent(),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(None)
     }
 
     /// Opens the directory that contains `path` and looks at the name in it; `None` when nothing can be there, also

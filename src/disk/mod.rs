@@ -4,6 +4,7 @@
 //! becomes durable is decided by the caller, who has one barrier for many files.
 #![expect(clippy::disallowed_methods, reason = "this is where raw file writes live")]
 
+pub mod access;
 pub mod contained;
 mod error;
 pub mod exchange;

@@ -70,6 +70,7 @@ impl Commit {
             wait: self.wait,
         };
         let signals = Signals::listen()?;
+        signals.be_patient();
         let mut coordinator = context.coordinator()?;
         coordinator.interrupted_by(signals.interrupter());
         coordinator.guarded_by(child::guard().context("Failed finding this program")?);

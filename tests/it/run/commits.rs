@@ -91,10 +91,11 @@ fn after_the_decision_a_signal_counts_no_more() {
     let sandbox = repository();
     staged(&sandbox);
     let going = committing(&sandbox, &[])
-        .env("MIRROR_FAULT", "commit.decided=stop")
+        .env("MIRROR_FAULT", "apply.exchange=stop")
         .start();
     going.until_stopped();
-    sandbox.shell(&format!("kill -TERM {}", going.pid()));
+    let pid = going.pid();
+    sandbox.shell(&format!("kill -TERM {pid}; kill -HUP {pid}; kill -INT {pid}"));
     going.resume();
     going.finish().succeeded();
     assert_eq!(sandbox.git(["show", "HEAD:src/a.js"]), "staged");

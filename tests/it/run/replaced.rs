@@ -192,6 +192,7 @@ fn without_git_as_well() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "what cannot be tried here is said aloud")]
 fn what_cannot_be_removed_is_put_aside() {
     let sandbox = with_work();
     std::fs::create_dir(sandbox.beside("mounted")).unwrap();
@@ -236,6 +237,7 @@ fn what_cannot_be_removed_is_put_aside() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "what cannot be tried here is said aloud")]
 fn what_belongs_to_somebody_else_is_put_aside() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("Nothing can be given to somebody else here.");
@@ -248,7 +250,10 @@ fn what_belongs_to_somebody_else_is_put_aside() {
     let next = "test ! -e ignored && echo y >> src/b.js";
     kept_out(&sandbox, &arguments(next)).run().succeeded();
     let said = kept_out(&sandbox, &["doctor"]).run().stdout();
-    assert!(said.contains("A working copy could not be removed and lies in"), "{said}");
+    assert!(
+        said.contains("A working copy could not be removed and lies in"),
+        "{said}"
+    );
     kept_out(&sandbox, &["cleanup", "--force"]).run().succeeded();
     kept_out(&sandbox, &arguments(next)).run().succeeded();
     // Whoever may removes it.
