@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, ColorChoice, ValueEnum};
 use jiff::{Span, SpanRelativeTo};
-use mirror::coordinator::{Wanted, WantedKind};
+use mirror::coordinator::{Validation, Wanted, WantedKind};
 use mirror::model::{Amount, Mode, TaskId};
 use mirror::store::Wait;
 
@@ -219,6 +219,17 @@ pub(crate) fn span(text: &str) -> Result<Duration, &'static str> {
         return Err("longer than a year");
     }
     Ok(span)
+}
+
+/// Returns what is to be validated by. A command of nothing would succeed whatever the result is.
+pub(crate) fn validation(command: Option<String>) -> Result<Option<Validation<'static>>, UsageError> {
+    match command {
+        Some(command) if command.trim().is_empty() => Err(UsageError::new(
+            "The validation is empty, and would accept everything",
+            "Name a command, as in --validate 'npm test', or leave --validate out; a variable in it is perhaps not set",
+        )),
+        command => Ok(command.map(Validation::Command)),
+    }
 }
 
 /// Returns a span in milliseconds. None that [`span`] accepts is too long for them.

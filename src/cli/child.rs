@@ -18,7 +18,8 @@ use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM};
 use signal_hook::low_level::siginfo::Origin;
 
-use super::command::guard::is_for_everybody;
+use super::command::guard::{NOT_STARTED, is_for_everybody};
+use super::env;
 use super::signals::Signals;
 
 /// What to start.
@@ -48,6 +49,13 @@ pub(crate) struct Ended {
 pub(crate) enum Unwell {
     /// It could not be started.
     NotStarted(std::io::Error),
+    /// There is no such program.
+    NotFound {
+        /// What was asked for.
+        program: String,
+        /// Where it was looked for; nowhere but in `PATH` if nothing is named.
+        places: Vec<PathBuf>,
+    },
     /// It failed.
     Failed(ExitStatus),
     /// Its guard was killed, and not the command.
@@ -69,6 +77,7 @@ impl Unwell {
                 anyhow::Error::new(error).context("Failed starting the command"),
                 None,
             ),
+            Self::NotFound { program, places } => (refused(RunRefusal::NotFound { program, places }), None),
             Self::Interrupted(signal) => (refused(RunRefusal::Interrupted { task }), Some(signal)),
             Self::Lost => (refused(RunRefusal::Lost { task }), None),
             Self::Failed(status) => (failed(status.to_string()), None),
@@ -113,7 +122,8 @@ pub(crate) fn run(order: &Order<'_>, copy: &WorkingCopy, signals: &Signals) -> R
                 if !is_lost && ending.is_none() && is_unguarded(status, copy) {
                     return Err(Unwell::Unguarded(status));
                 }
-                return judge(status, ending, interrupted, is_lost, clock.elapsed());
+                let ended = judge(status, ending, interrupted, is_lost, clock.elapsed());
+                return ended.map_err(|unwell| not_found(unwell, order, copy));
             }
             Happening::Lost => {
                 is_lost = true;
@@ -159,6 +169,34 @@ fn judge(
         _ if status.success() => Ok(Ended { status, took }),
         _ => Err(Unwell::Failed(status)),
     }
+}
+
+/// Says of a program that could not be started that there is none, if so: of one that fails by itself nobody knows more than it
+/// says.
+fn not_found(unwell: Unwell, order: &Order<'_>, copy: &WorkingCopy) -> Unwell {
+    let (Unwell::Failed(status), Some(program)) = (&unwell, order.words.first()) else {
+        return unwell;
+    };
+    let name = Path::new(program);
+    let is_path = name.components().count() > 1 || name.is_absolute();
+    let places = if is_path {
+        let places = [copy.root.join(order.below), order.directory.to_owned()];
+        let mut places = places.map(|place| place.join(name)).to_vec();
+        places.dedup();
+        places
+    } else {
+        Vec::new()
+    };
+    let is_there = if is_path {
+        places.iter().any(|place| place.exists())
+    } else {
+        std::env::split_paths(&env::search_path()).any(|directory| directory.join(name).exists())
+    };
+    if status.code() != Some(NOT_STARTED) || is_there {
+        return unwell;
+    }
+    let program = program.to_string_lossy().into_owned();
+    Unwell::NotFound { program, places }
 }
 
 /// Returns the guard under which everything is started that must not outlive this process.

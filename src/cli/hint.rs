@@ -73,6 +73,9 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::NoMatch { .. } => {
             "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
         }
+        Error::CommandFailed { status, .. } if status.ends_with(": 127") => {
+            "127 is mostly a program that was not found, see above: of a script look at the first line (`head -1`) as well; mend it and run it again".to_owned()
+        }
         Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
         Error::Impossible(_) | Error::NotOffered { .. } | Error::Unusable { .. } | Error::NoPlaceForCopies { .. } => of_share(error),
         Error::Rejected { .. } | Error::ValidationFailed { .. } => "Mend what it found, and commit or run it again".to_owned(),
@@ -250,6 +253,11 @@ fn of_run(error: &RunRefusal) -> Vec<String> {
         RunRefusal::GoesOn { .. } => {
             "Leave it to the run, or end it (Ctrl-C, or `kill` and its process): `mirror status` shows it".to_owned()
         }
+        RunRefusal::NotFound { program, places } if places.is_empty() => format!(
+            "Install it, or name a script of your own by its path: `mirror run … -- {}`",
+            word(&format!("./{program}"))
+        ),
+        RunRefusal::NotFound { .. } => "Name it by a path from where you stand, or `git add` it: `ls -l` shows what is there".to_owned(),
         RunRefusal::CopyReplaced { .. } => "Run it again with a command that leaves \"$MIRROR_ROOT\" itself where it is, and may read and write it; what is in there it may change as it likes".to_owned(),
     };
     vec![one]

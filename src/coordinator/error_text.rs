@@ -1,10 +1,11 @@
 //! Lists of what is concerned, short enough for a message.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::git::MergeConflict;
-use crate::model::{Conflict, RepoPath, TaskId};
+use crate::model::{Conflict, RepoPath, TaskId, shown};
 
 /// How many paths or conflicts a message names before it counts the rest.
 const NAMED_MAX: usize = 5;
@@ -82,6 +83,14 @@ fn still(text: String, waited: Option<Duration>) -> String {
     match waited {
         None => text,
         Some(waited) => format!("{text}, still after {:.1} s", waited.as_secs_f64()),
+    }
+}
+
+/// Says where a program was looked for.
+pub(super) fn places_text(places: &[PathBuf]) -> String {
+    match places {
+        [] => " in any directory of PATH".to_owned(),
+        places => format!(": there is no {}", listed(places.iter().map(shown))),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::coordinator::Error;
-use crate::coordinator::error_text::{held_text, merge_list, path_list, run_held_text};
+use crate::coordinator::error_text::{held_text, merge_list, path_list, places_text, run_held_text};
 use crate::git::MergeConflict;
 use crate::model::{Conflict, Kind, Pool, RepoPath, Resource, TaskId, shown};
 
@@ -85,6 +85,17 @@ pub enum RunRefusal {
         /// The task.
         task: TaskId,
     },
+    /// There is no such program.
+    #[error(
+        "The program {program} was not found{}; the run is rolled back",
+        places_text(places)
+    )]
+    NotFound {
+        /// What was asked for.
+        program: String,
+        /// Where it was looked for; nowhere but in the directories of `PATH` if nothing is named.
+        places: Vec<PathBuf>,
+    },
     /// The command left nothing that its changes could be taken from.
     #[error(
         "The command has not left the working copy in its place: {} {what}; it is rolled back",
@@ -108,7 +119,7 @@ impl RunRefusal {
             Self::OutsideLockSet { .. } | Self::Overtaken { .. } | Self::MergeConflict { .. } => {
                 Kind::Conflict
             }
-            Self::CopyReplaced { .. } => Kind::Rejected,
+            Self::NotFound { .. } | Self::CopyReplaced { .. } => Kind::Rejected,
             Self::Inside { .. } | Self::GoesOn { .. } => Kind::Usage,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
-use mirror::coordinator::{CommitRequest, MergeKind, Outcome, Receipt, Validation};
+use mirror::coordinator::{CommitRequest, MergeKind, Outcome, Receipt};
 use mirror::model::{ObjectId, TaskId, Token, TransactionId};
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::cli::observer::Narrator;
 use crate::cli::output;
 use crate::cli::signals::{self, Signals};
 use crate::cli::text::{counted, short};
-use crate::cli::{Context, child};
+use crate::cli::{Context, arguments, child};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -66,7 +66,7 @@ impl Commit {
         let task = self.task.required(&context.environment)?;
         let request = CommitRequest {
             message: self.message,
-            validate: self.validate.map(Validation::Command),
+            validate: arguments::validation(self.validate)?,
             wait: self.wait,
         };
         let signals = Signals::listen()?;

@@ -29,7 +29,7 @@ use crate::cli::output::complain;
 const DEAD_RUN_GRACE: Duration = Duration::from_secs(1);
 
 /// What a shell answers for a program that it cannot start.
-const NOT_STARTED: i32 = 127;
+pub(crate) const NOT_STARTED: i32 = 127;
 
 /// Run a command, and let nothing of it survive the run
 #[derive(Debug, Args)]

@@ -16,6 +16,7 @@ use crate::cli::arguments::LockArguments;
 use crate::cli::child::{self, Ended, Order};
 use crate::cli::command::begin::{BranchWhen, make_up_a_name};
 use crate::cli::command::commit;
+use crate::cli::error::UsageError;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::observer::Narrator;
 use crate::cli::output;
@@ -92,6 +93,8 @@ struct CommandDocument {
 
 impl Run {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        self.refuse_nameless()?;
+        let validate = arguments::validation(self.validate.clone())?;
         let directory = context.directory()?;
         let signals = Signals::listen()?;
         let mut coordinator = context.coordinator()?;
@@ -99,7 +102,7 @@ impl Run {
         coordinator.guarded_by(child::guard().context("Failed finding this program")?);
         let below = below(&directory, coordinator.root());
         let shown = self.shown();
-        let request = self.request(&shown);
+        let request = self.request(&shown, validate);
         let order = Order {
             words: &self.command,
             below: &below,
@@ -119,7 +122,7 @@ impl Run {
         signals::refuse(context.output, signal, error, kept)
     }
 
-    fn request(&self, shown: &str) -> RunRequest<'static> {
+    fn request(&self, shown: &str, validate: Option<Validation<'static>>) -> RunRequest<'static> {
         RunRequest {
             begin: BeginRequest {
                 // Not the one in MIRROR_TASK: that is whoever started us, and has a task already.
@@ -136,7 +139,7 @@ impl Run {
             },
             commit: CommitRequest {
                 message: self.message.clone(),
-                validate: self.validate.clone().map(Validation::Command),
+                validate,
                 wait: None,
             },
             grow: self.grow,
@@ -145,6 +148,18 @@ impl Run {
             } else {
                 RunPlace::Copy
             },
+        }
+    }
+
+    /// Refuses a command without a name before anything is locked for it.
+    fn refuse_nameless(&self) -> Result<(), UsageError> {
+        let program = self.command.first().map(|word| word.to_string_lossy());
+        match program {
+            Some(program) if program.trim().is_empty() => Err(UsageError::new(
+                "The command is empty",
+                "Name a program, as in `mirror run -w PATH -- ./codemod.sh`; a variable in it is perhaps not set",
+            )),
+            _ => Ok(()),
         }
     }
 

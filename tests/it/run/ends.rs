@@ -616,4 +616,76 @@ fn what_will_be_in_the_way_is_told_before_the_command_works() {
         said.contains("user.name") && !said.contains("the command works"),
         "{said}"
     );
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_command_that_is_none_is_refused_before_anything_is_locked() {
+    let sandbox = repository();
+    let before = sandbox.mirror(["history", "--json", "--all"]).stdout();
+    for (words, said) in [
+        (["--validate", "", "--", "true"], "The validation is empty"),
+        (["--validate", " \t", "--", "true"], "The validation is empty"),
+        (["-m", "x", "--", ""], "The command is empty"),
+    ] {
+        let refused = sandbox
+            .mirror(["run", "-w", "src/"].iter().chain(&words))
+            .exited(2);
+        assert!(refused.stderr().contains(said), "{}", refused.stderr());
+        assert!(refused.stderr().contains("Hint: Name a "), "{}", refused.stderr());
+    }
+    assert_eq!(sandbox.mirror(["history", "--json", "--all"]).stdout(), before);
+    sandbox.mirror(["begin", "-t", "a", "-w", "src/"]).succeeded();
+    let refused = sandbox
+        .mirror(["commit", "-t", "a", "-m", "x", "--validate", ""])
+        .exited(2);
+    assert!(
+        refused.stderr().contains("Hint: Name a command"),
+        "{}",
+        refused.stderr()
+    );
+}
+
+#[test]
+fn a_program_that_is_not_found_is_named_with_the_places_that_it_was_looked_for_in() {
+    let sandbox = repository();
+    let run = |program: &str| {
+        sandbox
+            .mirror(["run", "-w", "src/", "--", program])
+            .exited(6)
+            .stderr()
+    };
+    let said = run("no-such-codemod");
+    assert!(
+        said.contains("Error: The program no-such-codemod was not found in any directory of PATH;"),
+        "{said}"
+    );
+    assert!(
+        said.contains(
+            "Hint: Install it, or name a script of your own by its path: `mirror run … -- ./no-such-codemod`"
+        ),
+        "{said}"
+    );
+    let said = run("./no-such.sh");
+    assert!(
+        said.contains("Error: The program ./no-such.sh was not found: there is no "),
+        "{said}"
+    );
+    assert!(
+        said.contains("Hint: Name it by a path from where you stand"),
+        "{said}"
+    );
+    // What a script lacks is known to nobody but the script.
+    let said = self::run(&sandbox, &["-w", "src/"], "no-such-codemod")
+        .exited(6)
+        .stderr();
+    assert!(
+        said.contains("Error: The command failed (exit status: 127)"),
+        "{said}"
+    );
+    assert!(
+        said.contains("Hint: 127 is mostly a program that was not found"),
+        "{said}"
+    );
+    assert_clean(&sandbox);
 }
