@@ -36,6 +36,9 @@ pub fn expand(
 ) -> Result<Vec<RepoPath>, ExpandError> {
     let from = directory.map_or_else(|| root.to_owned(), |directory| root.join(directory.as_path()));
     let matcher = matcher(pattern)?;
+    if is_absent(&from) {
+        return Ok(Vec::new());
+    }
     let passed_over = passed_over(root, ignored)?;
     let walk = WalkBuilder::new(&from)
         .hidden(false)
@@ -107,6 +110,13 @@ fn passed_over(root: &Path, ignored: &[String]) -> Result<Gitignore, ignore::Err
     builder.build()
 }
 
+/// Tells whether there is nothing that could have files below it.
+fn is_absent(directory: &Path) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    let found = directory.metadata();
+    found.is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
+}
+
 fn of_walk(from: &Path, error: ignore::Error) -> DiskError {
     let text = error.to_string();
     let source = error
@@ -157,6 +167,8 @@ mod tests {
             ["src/ui/c.ts", "src/ui/d.js"]
         );
         assert_eq!(expanded(&tree, None, "*.rs"), [""; 0]);
+        assert_eq!(expanded(&tree, Some("nowhere"), "*.ts"), [""; 0]);
+        assert_eq!(expanded(&tree, Some("a.ts/below"), "*.ts"), [""; 0]);
     }
 
     #[test]

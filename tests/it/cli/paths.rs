@@ -191,6 +191,14 @@ fn a_pattern_without_a_match_says_how_to_lock_files_yet_to_come() {
     Hint: For files yet to come lock their directory, as in `-w src/`; a \ makes a special character plain
     --- exit 2
     ");
+    let nowhere = sandbox
+        .mirror(["begin", "-t", "a", "-w", "nowhere/*.py"])
+        .exited(2)
+        .stderr();
+    assert!(
+        nowhere.starts_with("Error: No file matches nowhere/*.py\nHint: For files yet to come"),
+        "{nowhere}"
+    );
 }
 
 #[test]
