@@ -245,6 +245,10 @@ fn of_run(error: &RunRefusal) -> Vec<String> {
             "Commit that, or put it away with `git stash push -- {}`, and run it again",
             list(paths)
         ),
+        RunRefusal::CommittedSince { paths } => format!(
+            "Run it again with {}: it begins from what they have committed, and has the locks from the start",
+            writes(paths)
+        ),
         RunRefusal::MergeConflict { .. } => "Run it again: it begins from what is there now".to_owned(),
         RunRefusal::Inside { root, .. } => format!(
             "Leave it to the run: `mirror lock -w PATH` locks more for it; another task begins outside, with `mirror -C {} …`",

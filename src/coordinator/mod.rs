@@ -42,6 +42,7 @@ mod observer;
 mod open;
 mod optimistic;
 mod origin;
+mod overtaken;
 mod plan;
 mod prepare;
 pub mod provider;

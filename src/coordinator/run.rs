@@ -224,7 +224,10 @@ impl Coordinator {
         let receipt = self
             .stage_work(request, running, observer)
             .and_then(|is_empty| self.commit_work(request, running, is_empty, observer))
-            .map_err(|error| self.keep_work(running, error.of_work(), observer))?;
+            .map_err(|error| {
+                let error = self.committed_instead(error.of_work());
+                self.keep_work(running, error, observer)
+            })?;
         Ok(Ran { value, receipt })
     }
 

@@ -60,6 +60,12 @@ pub enum RunRefusal {
         /// The paths.
         paths: Vec<RepoPath>,
     },
+    /// Others have committed what it did not begin from.
+    #[error("Others have committed to it since this run began: {}", path_list(paths))]
+    CommittedSince {
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
     /// The target moved, and both sides changed the same thing.
     #[error("Merging the changes into {target} conflicts in {}", merge_list(conflicts))]
     MergeConflict {
@@ -116,9 +122,10 @@ impl RunRefusal {
             Self::Held { .. } | Self::GrowthHeld { .. } => Kind::Held,
             Self::Lost { .. } => Kind::Lost,
             Self::Interrupted { .. } => Kind::Interrupted,
-            Self::OutsideLockSet { .. } | Self::Overtaken { .. } | Self::MergeConflict { .. } => {
-                Kind::Conflict
-            }
+            Self::OutsideLockSet { .. }
+            | Self::Overtaken { .. }
+            | Self::CommittedSince { .. }
+            | Self::MergeConflict { .. } => Kind::Conflict,
             Self::NotFound { .. } | Self::CopyReplaced { .. } => Kind::Rejected,
             Self::Inside { .. } | Self::GoesOn { .. } => Kind::Usage,
         }
@@ -135,7 +142,9 @@ impl RunRefusal {
     /// Returns the paths concerned.
     pub(super) fn paths(&self) -> Vec<RepoPath> {
         match self {
-            Self::OutsideLockSet { paths, .. } | Self::Overtaken { paths } => paths.clone(),
+            Self::OutsideLockSet { paths, .. }
+            | Self::Overtaken { paths }
+            | Self::CommittedSince { paths } => paths.clone(),
             Self::MergeConflict { conflicts, .. } => {
                 conflicts.iter().map(|conflict| conflict.path.clone()).collect()
             }

@@ -130,3 +130,43 @@ fn a_run_on_a_branch_of_its_own_is_merged_where_it_is_told() {
     assert_eq!(sandbox.git(["branch", "--list", "mirror/*"]), "");
     assert_clean(&sandbox);
 }
+
+#[test]
+fn who_is_overtaken_by_a_commit_is_told_so_and_not_to_put_anything_away() {
+    let sandbox = repository();
+    let script = "echo ready; until [ -e $GO ]; do sleep 0.01; done; echo grown >> src/b.js";
+    let overtaken = || {
+        let going = running(&sandbox, &["-w", "src/a.js", "--grow", "-m", "x"], script)
+            .env("GO", sandbox.beside("go"))
+            .start();
+        going.until_stdout("ready");
+        going
+    };
+    let going = overtaken();
+    run(
+        &sandbox,
+        &["-w", "src/b.js", "-m", "first"],
+        "echo first > src/b.js",
+    )
+    .succeeded();
+    std::fs::write(sandbox.beside("go"), "").unwrap();
+    let refused = going.finish().exited(5).stderr();
+    assert!(
+        refused.contains("Error: Others have committed to it since this run began: src/b.js\n"),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("Hint: Run it again with -w src/b.js: it begins from"),
+        "{refused}"
+    );
+    assert!(!refused.contains("stash"), "{refused}");
+    // What nobody has committed can be put away.
+    std::fs::remove_file(sandbox.beside("go")).unwrap();
+    let going = overtaken();
+    sandbox.write("src/b.js", "mine\n");
+    std::fs::write(sandbox.beside("go"), "").unwrap();
+    let refused = going.finish().exited(5).stderr();
+    assert!(refused.contains("git stash push -- src/b.js"), "{refused}");
+    assert_eq!(sandbox.read("src/b.js"), "mine\n");
+    assert_clean(&sandbox);
+}

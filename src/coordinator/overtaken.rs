@@ -1,0 +1,40 @@
+//! Tells why the working tree does not hold what a run began from: what is not committed can be put away, what others have committed
+//! cannot.
+
+use std::collections::BTreeSet;
+
+use crate::coordinator::{Coordinator, Error, RunRefusal, clean, look};
+use crate::model::RepoPath;
+
+impl Coordinator {
+    /// Says of paths that a run was overtaken in that others have committed them, if that is so. What cannot be told now stays as
+    /// it was said.
+    pub(super) fn committed_instead(&self, error: Error) -> Error {
+        let Error::Run(RunRefusal::Overtaken { paths }) = error else {
+            return error;
+        };
+        let uncommitted = self.uncommitted(&paths).unwrap_or_else(|worse| {
+            tracing::debug!(error = %worse, "who has overtaken the run is not known");
+            paths.clone()
+        });
+        if uncommitted.is_empty() {
+            RunRefusal::CommittedSince { paths }.into()
+        } else {
+            RunRefusal::Overtaken { paths: uncommitted }.into()
+        }
+    }
+
+    /// Finds which of `paths` hold what no commit records.
+    fn uncommitted(&self, paths: &[RepoPath]) -> Result<Vec<RepoPath>, Error> {
+        let Some(git) = &self.git else {
+            return Ok(paths.to_vec());
+        };
+        let seen = look::look(&self.root, paths, &BTreeSet::new())?;
+        let recorded = git.entries(git.head()?.tip(), paths)?;
+        match clean::refuse_user_changes(self, git, &seen, &recorded) {
+            Ok(_) => Ok(Vec::new()),
+            Err(Error::InTheWay { paths, .. }) => Ok(paths),
+            Err(error) => Err(error),
+        }
+    }
+}
