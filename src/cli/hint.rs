@@ -78,6 +78,10 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         }
         Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
         Error::Impossible(_) | Error::NotOffered { .. } | Error::Unusable { .. } | Error::NoPlaceForCopies { .. } => of_share(error),
+        Error::Rejected { kept: Some(kept), .. } => {
+            let all = format!("All that it printed is in {0}: `less {0}`", word(&shown(kept)));
+            return vec![all, "Mend what it found, and commit or run it again".to_owned()];
+        }
         Error::Rejected { .. } | Error::ValidationFailed { .. } => "Mend what it found, and commit or run it again".to_owned(),
         Error::Undo(error) => of_undo(error),
         Error::Hook(error) => return error.hint().into_iter().collect(),

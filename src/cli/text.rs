@@ -1,10 +1,11 @@
 //! Pieces of text for people that several commands show.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use mirror::model::{Change, Conflict, Entry, ObjectId, misleads};
+use mirror::model::{Change, Conflict, Entry, ObjectId, misleads, shown};
 use mirror::store::{Task, Transaction};
 
 use super::document::short_branch;
@@ -58,6 +59,11 @@ pub(crate) fn locks(task: &Task, indent: &str) -> String {
         .iter()
         .map(|held| format!("{indent}{:<5}  {}\n", held.lock.mode.as_str(), held.lock.resource));
     lines.collect()
+}
+
+/// Says where a validation that goes on can be read.
+pub(crate) fn printed(path: impl AsRef<Path>) -> String {
+    format!("Its validation prints to {}\n", shown(path))
 }
 
 /// Says who holds something, since when, until when and why, on one line.

@@ -308,7 +308,7 @@ fn kept_work(
             continue;
         }
         if !request.dry_run {
-            disk::remove_dir_all(&path)?;
+            disk::remove_any(&path)?;
         }
         cleaned.kept_work += 1;
     }

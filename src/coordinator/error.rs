@@ -194,7 +194,7 @@ pub enum Error {
         status: String,
     },
     /// The validation failed on the exact result.
-    #[error("The validation failed ({status}): {command}{}", printed_text(output))]
+    #[error("The validation failed ({status}): {command}{}", printed_text(output, *left_out))]
     Rejected {
         /// The command.
         command: String,
@@ -202,6 +202,10 @@ pub enum Error {
         status: String,
         /// The end of what it printed.
         output: String,
+        /// How many bytes before that are left out.
+        left_out: u64,
+        /// Where all of it is kept, if any of it is left out.
+        kept: Option<PathBuf>,
     },
     /// The program's own check found something wrong with the exact result.
     #[error("The validation failed")]

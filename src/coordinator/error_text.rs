@@ -104,9 +104,11 @@ pub(super) fn known_text(known: &[String]) -> String {
 }
 
 /// What a command printed, on lines of its own.
-pub(super) fn printed_text(output: &str) -> String {
-    match output.trim() {
-        "" => String::new(),
-        printed => format!("\n{printed}"),
+pub(super) fn printed_text(output: &str, left_out: u64) -> String {
+    let printed = output.trim_end().trim_start_matches('\n');
+    match (printed, left_out) {
+        ("", _) => String::new(),
+        (printed, 0) => format!("\n{printed}"),
+        (printed, _) => format!("\n[{left_out} bytes before this are left out]\n{printed}"),
     }
 }

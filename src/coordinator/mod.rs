@@ -45,6 +45,7 @@ mod origin;
 mod overtaken;
 mod plan;
 mod prepare;
+mod printed;
 pub mod provider;
 mod put_back;
 mod record;

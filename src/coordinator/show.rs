@@ -1,5 +1,7 @@
 //! `show`: a task as it stands, with what it has staged.
 
+use std::path::PathBuf;
+
 use crate::coordinator::{Coordinator, Error};
 use crate::model::{Change, TaskId};
 use crate::store::{Task, Transaction};
@@ -13,6 +15,8 @@ pub struct Shown {
     pub transaction: Transaction,
     /// What is staged, by path.
     pub changes: Vec<Change>,
+    /// Where its validation prints to, if one goes on.
+    pub printed: Option<PathBuf>,
 }
 
 impl Coordinator {
@@ -20,6 +24,10 @@ impl Coordinator {
     pub fn show(&mut self, task: &TaskId) -> Result<Shown, Error> {
         let transaction = self.open_transaction(task)?;
         let changes = self.store.changes(&transaction.id)?;
+        let known = self.status()?.tasks.into_iter();
+        let printed = known
+            .filter(|known| known.task.id == *task)
+            .find_map(|known| known.printed);
         let task = self
             .store
             .task(task)?
@@ -28,6 +36,7 @@ impl Coordinator {
             task,
             transaction,
             changes,
+            printed,
         })
     }
 }

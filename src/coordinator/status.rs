@@ -41,6 +41,8 @@ pub struct TaskStatus {
     pub is_run: bool,
     /// How far it is, if it is a run or about to land.
     pub phase: Option<Phase>,
+    /// Where its validation prints to, if one goes on.
+    pub printed: Option<PathBuf>,
     /// The process that it is tied to has ended. The next command clears a run up; others lose their locks to whoever asks.
     pub is_dead: bool,
 }
@@ -236,8 +238,14 @@ impl Coordinator {
             .as_ref()
             .and_then(|transaction| turns.alive.get(&transaction.id));
         let state = transaction.as_ref().map(|transaction| transaction.state);
+        let phase = phase(is_run, state, turn.copied(), task.standing);
+        let printed = match &transaction {
+            Some(transaction) if phase == Some(Phase::Validating) => self.being_printed(&transaction.id)?,
+            _ => None,
+        };
         Ok(TaskStatus {
-            phase: phase(is_run, state, turn.copied(), task.standing),
+            phase,
+            printed,
             is_dead: self.is_dead(&task),
             is_run,
             task,

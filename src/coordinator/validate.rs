@@ -9,12 +9,9 @@ use std::sync::Arc;
 use crate::coordinator::commit::Backing;
 use crate::coordinator::guarded::{self, Ended};
 use crate::coordinator::plan::Plan;
-use crate::coordinator::{Coordinator, Error, Guard, Leash, Observer, furnish, provider};
+use crate::coordinator::{Coordinator, Error, Guard, Leash, Observer, furnish, printed, provider};
 use crate::disk::{self, walk};
-use crate::model::{Entry, Interrupter};
-
-/// How much of the end of the command's output an error carries, in bytes.
-const OUTPUT_BYTES_MAX: u64 = 8 * 1024;
+use crate::model::{Entry, Interrupter, shown};
 
 /// What has to succeed before a commit is decided.
 #[derive(Clone)]
@@ -57,7 +54,7 @@ pub(super) fn validate(
 ) -> Result<(), Error> {
     // Another place each time: a git that outlived a killed predecessor may still be writing to the last one, which goes
     // with the transaction's directory.
-    let scratch = disk::scratch_dir(plan.order.directory.path(), "validation-")?;
+    let scratch = disk::scratch_dir(plan.order.directory.path(), printed::SCRATCH_PREFIX)?;
     let question = Question {
         plan,
         validation,
@@ -67,11 +64,11 @@ pub(super) fn validate(
     observer.progress("validate", 0, 1);
     let outcome = if let (Some(leased), Some(reference)) = (backing.leased, &plan.landing.reference) {
         let copy = coordinator.reset_leased(leased, reference.new)?;
-        question.ask(coordinator, &copy)
+        question.ask(coordinator, &copy, observer)
     } else {
         let copy = scratch.path().join("tree");
         disk::create_dir_all(&copy)?;
-        copy_result(coordinator, plan, &copy).and_then(|()| question.ask(coordinator, &copy))
+        copy_result(coordinator, plan, &copy).and_then(|()| question.ask(coordinator, &copy, observer))
     };
     observer.progress("validate", 1, 1);
     outcome
@@ -102,7 +99,7 @@ fn copy_result(coordinator: &Coordinator, plan: &Plan, copy: &Path) -> Result<()
 }
 
 impl Question<'_> {
-    fn ask(&self, coordinator: &Coordinator, copy: &Path) -> Result<(), Error> {
+    fn ask(&self, coordinator: &Coordinator, copy: &Path, observer: &mut dyn Observer) -> Result<(), Error> {
         let interrupters = [coordinator.interrupter(), self.leash.interrupter()];
         let outcome = match self.validation {
             Validation::Command(command) => self.run(coordinator, command, copy, &interrupters),
@@ -110,6 +107,7 @@ impl Question<'_> {
         };
         // A terminal interrupts whoever is in front of it, and a function may ask: then it has not failed by itself.
         if outcome.is_err() && interrupters.iter().any(Interrupter::is_interrupted) {
+            self.keep_printed(coordinator, &outcome, observer);
             return Err(self.leash.reason(&self.plan.order.task.id));
         }
         outcome
@@ -124,13 +122,13 @@ impl Question<'_> {
     ) -> Result<(), Error> {
         // A file, since a pipe ends only when the last one has closed it who was given it. What is written to both ends of it stays in
         // order.
-        let printed = self.scratch.join("printed");
+        let file = self.scratch.join(printed::FILE);
         let order = guarded::Order {
             command,
             directory: copy,
             transaction: self.plan.order.transaction.id,
             variables: self.variables(copy),
-            output: disk::create_log(&printed)?,
+            output: disk::create_log(&file)?,
             interrupters,
         };
         let status = match guarded::run(coordinator.guard.as_ref(), order)? {
@@ -139,12 +137,39 @@ impl Question<'_> {
             Ended::Unguarded(status) => Guard::killed(status),
             Ended::Interrupted => return Err(self.leash.reason(&self.plan.order.task.id)),
         };
-        let tail = disk::read_tail(&printed, OUTPUT_BYTES_MAX)?;
+        let printed = coordinator.printed(&self.plan.order.transaction.id, &file)?;
         Err(Error::Rejected {
             command: command.to_owned(),
             status,
-            output: String::from_utf8_lossy(&tail).into_owned(),
+            output: printed.end,
+            left_out: printed.left_out,
+            kept: printed.kept,
         })
+    }
+
+    /// Keeps what a command had printed that was interrupted, and says where. At best effort: it ends either way.
+    fn keep_printed(
+        &self,
+        coordinator: &Coordinator,
+        outcome: &Result<(), Error>,
+        observer: &mut dyn Observer,
+    ) {
+        let kept = if let Err(Error::Rejected { kept: Some(kept), .. }) = outcome {
+            Ok(Some(kept.clone()))
+        } else {
+            let file = self.scratch.join(printed::FILE);
+            coordinator.keep_printed(&self.plan.order.transaction.id, &file)
+        };
+        match kept {
+            Ok(Some(kept)) => {
+                observer.notice(&format!(
+                    "What the validation had printed is kept in {}.",
+                    shown(kept)
+                ));
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(%error, "what the validation had printed is not kept"),
+        }
     }
 
     /// Tells a command as whom and where it runs.

@@ -289,6 +289,11 @@ impl Layout {
         self.salvages().join(format!("{transaction}.before"))
     }
 
+    /// Returns the file with all that a validation has printed, where a message has no room for it.
+    pub fn salvage_printed(&self, transaction: &TransactionId) -> PathBuf {
+        self.salvages().join(format!("{transaction}.validation"))
+    }
+
     /// Returns the directory of all that is salvaged from runs.
     pub fn salvages(&self) -> PathBuf {
         self.directory.join("salvage")

@@ -28,6 +28,7 @@ struct Document {
     #[serde(flatten)]
     task: TaskDocument,
     changes: Vec<ChangeDocument>,
+    validation_output: Option<String>,
 }
 
 impl Show {
@@ -37,6 +38,7 @@ impl Show {
         let document = Document {
             task: TaskDocument::new(&shown.task, Some(&shown.transaction)),
             changes: ChangeDocument::all(&shown.changes),
+            validation_output: shown.printed.as_ref().map(|path| path.display().to_string()),
         };
         context.output.answer(&document, || describe(&shown))?;
         Ok(ExitCode::Done)
@@ -52,5 +54,10 @@ fn describe(shown: &Shown) -> String {
         let changes = counted(shown.changes.len(), "staged change");
         format!("{changes}:\n{}", text::changes(&shown.changes))
     };
-    format!("{} with {locks}:\n{task}{staged}", shown.task.id)
+    let printed = shown.printed.as_ref().map(text::printed);
+    format!(
+        "{} with {locks}:\n{task}{staged}{}",
+        shown.task.id,
+        printed.unwrap_or_default()
+    )
 }

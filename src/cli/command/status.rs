@@ -85,6 +85,7 @@ struct TaskDocument {
     state: &'static str,
     run: bool,
     phase: Option<Phase>,
+    validation_output: Option<String>,
     dead: bool,
     token: Token,
     locks: Vec<LockDocument>,
@@ -175,6 +176,7 @@ impl From<&TaskStatus> for TaskDocument {
             state: standing(status),
             run: status.is_run,
             phase: status.phase,
+            validation_output: status.printed.as_ref().map(|path| path.display().to_string()),
             dead: status.is_dead,
             token: task.token,
             locks: LockDocument::all(task),
@@ -263,8 +265,10 @@ fn describe_task(state: &State, status: &TaskStatus) -> String {
     let phase = status
         .phase
         .map(|phase| format!(", {}", run_line::how_far(state, status, phase)));
+    let printed = status.printed.as_ref().map(text::printed);
+    let printed = printed.map_or_else(String::new, |line| format!("  {line}"));
     if let Some(phase) = status.phase.filter(|_| status.is_run) {
-        return run_line::going(state, status, phase);
+        return run_line::going(state, status, phase) + &printed;
     }
     let dead = if status.is_dead { " (dead)" } else { "" };
     let process = task
@@ -286,7 +290,7 @@ fn describe_task(state: &State, status: &TaskStatus) -> String {
     if let Some(reason) = &task.reason {
         let _ = writeln!(text, "  {}", plain(reason));
     }
-    text + &text::locks(task, "  ")
+    text + &printed + &text::locks(task, "  ")
 }
 
 /// Describes a waiter, unless its own line says already for whom it waits.

@@ -86,7 +86,7 @@ fn each_run_has_a_line_that_tells_how_far_it_is() {
         "{waits_line}"
     );
     let shown = sandbox.mirror(["status"]).succeeded().stdout();
-    assert_eq!(shown.lines().count(), 5, "{shown}");
+    assert_eq!(shown.lines().count(), 6, "{shown}");
 
     let status = status(&sandbox);
     for (name, phase) in [

@@ -1,6 +1,6 @@
 //! Validations: nothing that they start outlives them, however they end, and nothing of the user's is ended with them.
 
-use crate::run::{assert_clean, assert_ended, repository, run, running};
+use crate::run::{assert_clean, assert_ended, repository, run, running, signalled};
 use crate::support::Sandbox;
 
 /// A task with something to commit.
@@ -117,6 +117,27 @@ fn what_it_prints_is_told_in_order_and_only_the_end_of_it() {
     assert!(message.contains("exit status: 7"), "{message}");
     assert!(message.ends_with("\n100000\nout\nerr\nlast"), "{message}");
     assert!(message.len() < 10_000, "{}", message.len());
+    // It begins with a whole line, says how much is left out, and where that is.
+    let (_, shown) = message.split_once(" bytes before this are left out]\n").unwrap();
+    let lines: Vec<&str> = shown.lines().take(2).collect();
+    let numbers = lines.iter().map(|line| line.parse::<u32>().unwrap());
+    assert!(numbers.is_sorted_by(|a, b| a + 1 == *b), "{lines:?}");
+    let whole = sandbox.shell("cat .mirror/salvage/*.validation");
+    assert_eq!(whole.lines().count(), 100_003);
+    assert!(whole.ends_with(&format!("{shown}\n")));
+    let hint = error["error"]["hint"].as_str().unwrap();
+    assert!(hint.starts_with("All that it printed is in "), "{hint}");
+    sandbox.write(".mirror/config.yaml", "history: {keep_days: 0}\n");
+    sandbox.mirror(["cleanup"]).succeeded();
+    assert_eq!(sandbox.shell("ls .mirror/salvage"), "");
+    // What is shown in full needs no file.
+    let arguments = ["-w", "src/", "-m", "x", "--validate", "echo no; false"];
+    let refused = run(&sandbox, &arguments, "echo x > src/a.js").exited(6).stderr();
+    assert!(
+        refused.contains("(exit status: 1): echo no; false\n  no\n"),
+        "{refused}"
+    );
+    assert_eq!(sandbox.shell("find .mirror/salvage -name '*.validation'"), "");
     // Nothing of it stays, and it is not part of what is validated.
     let validate = "test -z \"$(git status --porcelain)\" && test \"$(cat)\" = \"\"";
     run(
@@ -129,5 +150,34 @@ fn what_it_prints_is_told_in_order_and_only_the_end_of_it() {
         sandbox.shell("find .mirror/transactions -name 'validation-*'"),
         ""
     );
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn what_a_validation_prints_can_be_read_while_it_goes_on_and_when_it_was_interrupted() {
+    let sandbox = repository();
+    let validate = "echo so far; echo > $SEEN; exec tail -f /dev/null";
+    let arguments = ["-t", "checked", "-w", "src/", "-m", "x", "--validate", validate];
+    let going = signalled(&sandbox, &arguments, "echo x > src/a.js")
+        .env("SEEN", sandbox.beside("seen"))
+        .start();
+    sandbox.shell("until [ -e ../seen ]; do sleep 0.01; done");
+    let status = sandbox.mirror(["status", "--json"]).succeeded().json();
+    let file = status["tasks"][0]["validation_output"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "so far\n");
+    for words in [["status"].as_slice(), &["show", "-t", "checked"]] {
+        let told = sandbox.mirror(words).succeeded().stdout();
+        assert!(told.contains("Its validation prints to "), "{told}");
+    }
+    sandbox.shell(&format!("kill -TERM {}", going.pid()));
+    let told = going.finish().stderr();
+    assert!(
+        told.contains("What the validation had printed is kept in "),
+        "{told}"
+    );
+    assert_eq!(sandbox.shell("cat .mirror/salvage/*.validation"), "so far\n");
     assert_clean(&sandbox);
 }
