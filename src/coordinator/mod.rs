@@ -74,6 +74,7 @@ mod upkeep;
 mod validate;
 mod who;
 mod whose;
+mod working_copy;
 mod worktree_place;
 mod worktrees;
 
@@ -94,7 +95,7 @@ pub use origin::Origin;
 pub use plan::MergeKind;
 pub use recover::Recovered;
 pub use rollback::RolledBack;
-pub use run::{Ran, RunError, RunPlace, RunRequest, WorkingCopy};
+pub use run::{Ran, RunError, RunPlace, RunRequest};
 pub use run_error::RunRefusal;
 pub use show::Shown;
 pub use stage::{StageRequest, StageWhat, Staged};
@@ -103,6 +104,7 @@ pub use undo::{UndoRequest, Undone};
 pub use undo_error::UndoError;
 pub use unstage::Unstaged;
 pub use validate::Validation;
+pub use working_copy::WorkingCopy;
 pub use worktrees::{Worktree, WorktreeState};
 
 pub use crate::model::Interrupter;

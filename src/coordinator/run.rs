@@ -12,19 +12,19 @@ use std::rc::Rc;
 use crate::config::Strategy;
 use crate::coordinator::begin::Start;
 use crate::coordinator::commit::Backing;
-use crate::coordinator::heartbeat::{Heartbeat, Leash};
+use crate::coordinator::heartbeat::Heartbeat;
 use crate::coordinator::leased::Leased;
 use crate::coordinator::running::Mark;
 use crate::coordinator::start_commit::tell_what_is_in_the_way;
 use crate::coordinator::whose::Who;
-use crate::coordinator::worktrees::TRANSACTION_VARIABLE;
+use crate::coordinator::working_copy::WorkingCopy;
 use crate::coordinator::{
     BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, RunRefusal,
     StageRequest, StageWhat, in_place, provider, resolve, settle,
 };
 use crate::disk::fault;
-use crate::host::{stray, unique_id};
-use crate::model::{Resource, TaskId, Token, TransactionId, TransactionState};
+use crate::host::unique_id;
+use crate::model::{Resource, TaskId, TransactionId, TransactionState};
 use crate::store::Task;
 
 /// What to run, and what becomes of it.
@@ -48,25 +48,6 @@ pub enum RunPlace {
     Copy,
     /// In the working tree itself. What its write locks cover is kept, and put back unless the commit is decided.
     InPlace,
-}
-
-/// Where a run works, and as whom.
-#[derive(Debug, Clone)]
-pub struct WorkingCopy {
-    /// The root of what it may change.
-    pub root: PathBuf,
-    /// The task.
-    pub task: TaskId,
-    /// Its transaction.
-    pub transaction: TransactionId,
-    /// The fencing number of its grant.
-    pub token: Token,
-    /// What the task holds.
-    pub resources: Vec<Resource>,
-    /// The variables that tell what it was given of what is shared out: ports, members of pools, parts of quotas.
-    pub given: Vec<(String, String)>,
-    /// Tells when the locks are lost.
-    pub leash: Leash,
 }
 
 /// A run that has ended well.
@@ -97,24 +78,6 @@ pub(super) struct Running {
     pub(super) leased: Option<Leased>,
     /// Whether somebody was told where its work is kept.
     is_kept: bool,
-}
-
-impl WorkingCopy {
-    /// Returns the variables by which a program that works here knows as whom.
-    pub fn variables(&self) -> Vec<(String, String)> {
-        let own = [
-            ("MIRROR_TASK", self.task.to_string()),
-            ("MIRROR_TRANSACTION", self.transaction.to_string()),
-            ("MIRROR_TOKEN", self.token.to_string()),
-        ];
-        let own = own.map(|(name, value)| (name.to_owned(), value));
-        own.into_iter().chain(self.given.iter().cloned()).collect()
-    }
-
-    /// Tells whether any process of the run goes on that was told these variables.
-    pub fn is_worked_in(&self) -> bool {
-        !stray::with_variable(TRANSACTION_VARIABLE, &self.transaction.to_string()).is_empty()
-    }
 }
 
 impl Coordinator {
