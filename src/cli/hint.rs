@@ -149,7 +149,11 @@ fn of_fault(fault: &Fault) -> String {
 
 fn of_undo(error: &UndoError) -> String {
     match error {
-        UndoError::Unknown { task, .. } => format!("Run `mirror history -t {task}` to see what it has committed"),
+        UndoError::Unnamed { task, found, .. } if found.len() > 1 => {
+            let longer = found.last().map(ToString::to_string).unwrap_or_default();
+            format!("Name more of it, as in `mirror undo -t {task} {longer}`: the newest of them")
+        }
+        UndoError::Unknown { task, .. } | UndoError::Unnamed { task, .. } => format!("Run `mirror history -t {task}` to see what it has committed"),
         UndoError::NotCommitted { task, state: TransactionState::Open, .. } => {
             format!("Run `mirror rollback -t {task}`: what is not committed yet is dropped by that")
         }

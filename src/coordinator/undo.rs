@@ -101,6 +101,28 @@ impl Coordinator {
         }
     }
 
+    /// Finds the committed transaction of a task whose name begins like this.
+    pub fn committed_as(&mut self, task: &TaskId, named: &str) -> Result<TransactionId, Error> {
+        if let Ok(whole) = named.parse() {
+            return Ok(whole);
+        }
+        let beginning = named.to_ascii_lowercase();
+        let mut found = self.store.transactions()?;
+        found.retain(|found| {
+            let is_done = found.task == *task && found.state == TransactionState::Done;
+            is_done && !beginning.is_empty() && found.id.to_string().starts_with(&beginning)
+        });
+        match found.as_slice() {
+            [one] => Ok(one.id),
+            several => Err(UndoError::Unnamed {
+                task: task.clone(),
+                named: named.to_owned(),
+                found: several.iter().map(|found| found.id).collect(),
+            }
+            .into()),
+        }
+    }
+
     /// Finds the transaction that is meant.
     fn committed(&mut self, request: &UndoRequest) -> Result<Transaction, Error> {
         let unknown = || UndoError::Unknown {

@@ -16,6 +16,16 @@ pub enum UndoError {
         /// What was asked for; `None` means the newest.
         transaction: Option<TransactionId>,
     },
+    /// No transaction of the task, or several, have a name that begins like this.
+    #[error("{}", unnamed(task, named, found))]
+    Unnamed {
+        /// The task.
+        task: TaskId,
+        /// The beginning.
+        named: String,
+        /// Those that it could be.
+        found: Vec<TransactionId>,
+    },
     /// The transaction is not committed.
     #[error("The transaction {transaction} of {task} is {state}, and not committed")]
     NotCommitted {
@@ -70,6 +80,7 @@ impl UndoError {
         match self {
             Self::ChangedSince { .. } | Self::Elsewhere { .. } | Self::Detached { .. } => Kind::Conflict,
             Self::Unknown { .. }
+            | Self::Unnamed { .. }
             | Self::NotCommitted { .. }
             | Self::NotKept { .. }
             | Self::Unrecorded { .. } => Kind::Usage,
@@ -89,6 +100,17 @@ fn unknown(task: &TaskId, transaction: Option<&TransactionId>) -> String {
     match transaction {
         None => format!("No committed transaction of {task} is known"),
         Some(transaction) => format!("No transaction {transaction} of {task} is known"),
+    }
+}
+
+fn unnamed(task: &TaskId, named: &str, found: &[TransactionId]) -> String {
+    let named = named.escape_debug();
+    match found {
+        [] => format!("No committed transaction of {task} begins with {named}"),
+        found => format!(
+            "{} committed transactions of {task} begin with {named}",
+            found.len()
+        ),
     }
 }
 

@@ -346,6 +346,37 @@ fn an_older_transaction_is_named_and_an_unknown_one_refused() {
         2,
         &["No transaction 0190f3a4", "mirror history -t agent"],
     );
+    // The beginning of its name is enough, if no other begins like it.
+    let newest = sandbox
+        .mirror(["history", "-t", "agent", "--json"])
+        .succeeded()
+        .json();
+    let mut newest = newest.as_array().unwrap().iter();
+    let newest = newest.rfind(|event| event["event"] == "task.committed").unwrap()["transaction"].clone();
+    let newest = newest.as_str().unwrap();
+    assert_refused(
+        &sandbox,
+        &["0"],
+        2,
+        &[
+            "3 committed transactions of agent begin with 0",
+            &format!("`mirror undo -t agent {newest}`"),
+        ],
+    );
+    assert_refused(
+        &sandbox,
+        &["what"],
+        2,
+        &[
+            "No committed transaction of agent begins with what",
+            "mirror history -t agent",
+        ],
+    );
+    let shown = undo(&sandbox, &["--dry-run", &newest[..34]]).succeeded().stdout();
+    assert!(
+        shown.starts_with(&format!("Would undo {newest} with ")),
+        "{shown}"
+    );
     let left = sandbox.mirror(["undo", "-t", "nobody"]).exited(2);
     assert!(
         left.stderr()

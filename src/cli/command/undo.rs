@@ -34,9 +34,9 @@ pub(crate) struct Undo {
     #[command(flatten)]
     task: TaskArgument,
 
-    /// The transaction; without it, the one that the task has committed last
+    /// The transaction, or the first digits of it, as `mirror history` shows it; without it, the one that the task has committed last
     #[arg(value_name = "TRANSACTION")]
-    transaction: Option<TransactionId>,
+    transaction: Option<String>,
 
     /// The message of the commit that takes it back, instead of `Undo` with the title of what is undone
     #[arg(short, long, value_name = "TEXT")]
@@ -68,16 +68,19 @@ struct Document {
 
 impl Undo {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
+        let task = self.task.required(&context.environment)?;
+        let mut coordinator = context.coordinator()?;
+        let named = self.transaction.as_deref();
         let request = UndoRequest {
-            task: self.task.required(&context.environment)?,
-            transaction: self.transaction,
+            transaction: named
+                .map(|named| coordinator.committed_as(&task, named))
+                .transpose()?,
+            task,
             message: self.message,
             wait: self.wait.map_or(Wait::Never, Wait::UpTo),
             dry_run: self.dry_run,
         };
-        let undone = context
-            .coordinator()?
-            .undo(&request, &mut Narrator::new(context.output))?;
+        let undone = coordinator.undo(&request, &mut Narrator::new(context.output))?;
         let receipt = undone.receipt.as_ref();
         for path in receipt.map(|receipt| &receipt.quarantined).into_iter().flatten() {
             let kept =
