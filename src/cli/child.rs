@@ -17,6 +17,7 @@ use mirror::model::{RepoPath, TaskId};
 use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGKILL, SIGQUIT, SIGTERM};
 use signal_hook::low_level::siginfo::Origin;
+use signal_hook::low_level::signal_name;
 
 use super::command::guard::{NOT_STARTED, is_for_everybody};
 use super::env;
@@ -67,6 +68,21 @@ pub(crate) enum Unwell {
 }
 
 impl Unwell {
+    /// Says it in a few words, for the history.
+    pub(crate) fn in_short(&self) -> String {
+        match self {
+            Self::NotStarted(error) => format!("the command could not be started: {error}"),
+            Self::NotFound { program, .. } => format!("the program {program} was not found"),
+            Self::Failed(status) => format!("the command failed ({status})"),
+            Self::Unguarded(_) => "its guard was killed".to_owned(),
+            Self::Interrupted(signal) => match signal_name(*signal) {
+                Some(name) => format!("interrupted by {name}"),
+                None => format!("interrupted by signal {signal}"),
+            },
+            Self::Lost => "its locks were lost".to_owned(),
+        }
+    }
+
     /// Returns what to say of the command of `task`, and the signal to end by.
     pub(crate) fn report(self, command: String, task: &TaskId) -> (anyhow::Error, Option<i32>) {
         let task = task.clone();

@@ -175,7 +175,7 @@ fn end_lost(coordinator: &mut Coordinator, cleaned: &mut Cleaned) -> Result<(), 
         let is_empty = coordinator.store.changes(&transaction.id)?.is_empty()
             && !in_place::is_kept(coordinator, &transaction.id)?;
         if is_empty && transaction.state == TransactionState::Open {
-            settle::roll_back(coordinator, &transaction)?;
+            settle::roll_back_because(coordinator, &transaction, Some("its locks were lost"))?;
             if !cleaned.reaped.contains(&task.id) {
                 cleaned.reaped.push(task.id);
             }

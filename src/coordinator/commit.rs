@@ -250,7 +250,7 @@ impl Coordinator {
 
     fn commit_nothing(&mut self, plan: crate::coordinator::plan::Plan) -> Result<Receipt, Error> {
         let (task, transaction) = (plan.order.task, plan.order.transaction);
-        settle::roll_back(self, &transaction)?;
+        settle::roll_back_because(self, &transaction, Some("there was nothing to commit"))?;
         Ok(Receipt::nothing(&task, &transaction))
     }
 }

@@ -74,6 +74,7 @@ mod upkeep;
 mod validate;
 mod who;
 mod whose;
+mod why;
 mod working_copy;
 mod worktree_place;
 mod worktrees;
@@ -104,6 +105,7 @@ pub use undo::{UndoRequest, Undone};
 pub use undo_error::UndoError;
 pub use unstage::Unstaged;
 pub use validate::Validation;
+pub use why::Why;
 pub use working_copy::WorkingCopy;
 pub use worktrees::{Worktree, WorktreeState};
 

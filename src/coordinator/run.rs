@@ -20,7 +20,7 @@ use crate::coordinator::whose::Who;
 use crate::coordinator::working_copy::WorkingCopy;
 use crate::coordinator::{
     BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, RunRefusal,
-    StageRequest, StageWhat, in_place, provider, resolve, settle,
+    StageRequest, StageWhat, Why, in_place, provider, resolve, settle,
 };
 use crate::disk::fault;
 use crate::host::unique_id;
@@ -78,6 +78,7 @@ pub(super) struct Running {
     pub(super) leased: Option<Leased>,
     /// Whether somebody was told where its work is kept.
     is_kept: bool,
+    why: Why,
 }
 
 impl Coordinator {
@@ -96,6 +97,7 @@ impl Coordinator {
         let caught = panic::catch_unwind(AssertUnwindSafe(|| {
             self.run_begun(request, &mut running, work, observer)
         }));
+        self.note_why(&running.why, &caught);
         self.end_run(running, matches!(caught, Ok(Ok(_))), observer);
         self.store.after_command();
         let ran = caught.unwrap_or_else(|panic| panic::resume_unwind(panic));
@@ -150,6 +152,7 @@ impl Coordinator {
             heartbeat,
             leased: None,
             is_kept: false,
+            why: Why::default(),
         })
     }
 
@@ -260,7 +263,7 @@ impl Coordinator {
         let Begun { task, transaction } = &running.begun;
         if is_empty {
             let transaction = self.open_transaction(&task.id)?;
-            settle::roll_back(self, &transaction)?;
+            settle::roll_back_because(self, &transaction, Some("it changed nothing"))?;
             return Ok(Receipt::nothing(task, &transaction));
         }
         let backing = Backing {
@@ -315,7 +318,7 @@ impl Coordinator {
         match transaction.state {
             Open => {
                 let kept = in_place::put_back(self, Who::Failing, &transaction, observer)?;
-                settle::roll_back(self, &transaction)?;
+                settle::roll_back_because(self, &transaction, running.why.said().as_deref())?;
                 if let (Some(kept), false) = (kept, running.is_kept) {
                     observer.kept(&kept);
                 }
@@ -360,6 +363,7 @@ impl Running {
             resources: task.locks.iter().map(|held| held.lock.resource.clone()).collect(),
             given: provider::variables(task),
             leash: self.heartbeat.leash(),
+            why: self.why.clone(),
         }
     }
 }

@@ -217,7 +217,7 @@ impl Coordinator {
                 let kept = in_place::put_back(self, who, &row, observer)?.or(finished);
                 fault::point("run.put-back");
                 self.reclaim_worktrees(&row)?;
-                settle::roll_back(self, &row)?;
+                settle::roll_back_because(self, &row, Some("the run was killed"))?;
                 self.store.record(&NewEvent {
                     transaction: Some(id),
                     reason: Some("the run was killed".to_owned()),

@@ -36,13 +36,25 @@ pub(super) fn tidy(
 
 /// Drops an open transaction: its row, its locks, its branch, its directory.
 pub(super) fn roll_back(coordinator: &mut Coordinator, transaction: &Transaction) -> Result<(), Error> {
+    roll_back_because(coordinator, transaction, None)
+}
+
+/// The same, and the history tells why, if that is known.
+pub(super) fn roll_back_because(
+    coordinator: &mut Coordinator,
+    transaction: &Transaction,
+    why: Option<&str>,
+) -> Result<(), Error> {
     debug_assert_eq!(transaction.state, TransactionState::Open);
     fault::point("rollback.begin");
     // The branch first: an open task does without it until it commits, and a branch without a row would stay for ever.
     task_branch::drop(coordinator, transaction)?;
     fault::point("rollback.branch");
     // The row before the directory: what a kill leaves of that is an orphan that cleanup removes.
-    coordinator.store.roll_back(&transaction.id)?;
+    match why {
+        Some(why) => coordinator.store.roll_back_because(&transaction.id, why)?,
+        None => coordinator.store.roll_back(&transaction.id)?,
+    }
     fault::point("rollback.row");
     let directory = coordinator.layout.transaction(&transaction.id);
     if let Err(error) = disk::remove_dir_all(directory.path()) {

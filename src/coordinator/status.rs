@@ -1,13 +1,14 @@
 //! `status`: who holds what, who waits for whom, and what is unfinished.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use crate::coordinator::provider::Stock;
 use crate::coordinator::{Coordinator, Error, Worktree, landing};
-use crate::disk::contained;
+use crate::disk::{self, contained};
 use crate::model::{Pool, Resource, TaskId, TransactionId, TransactionState, Verdict};
 use crate::store::{Standing, Task, Transaction, Waiter};
 
@@ -24,6 +25,8 @@ pub struct Status {
     pub worktrees: Vec<Worktree>,
     /// What is shared out by number, and how much of it is left.
     pub resources: Vec<Utilisation>,
+    /// How many runs have left finished work that is kept in `.mirror/salvage`.
+    pub kept_work: usize,
     /// Transactions that recovery has still to finish or to undo.
     pub unfinished: Vec<TransactionId>,
 }
@@ -209,6 +212,7 @@ impl Coordinator {
             tasks,
             waiters,
             worktrees: self.worktrees()?,
+            kept_work: self.kept_work()?,
             unfinished: self
                 .store
                 .unfinished()?
@@ -252,6 +256,16 @@ impl Coordinator {
             transaction,
             staged,
         })
+    }
+
+    /// Counts what is kept under the name of its transaction alone: the rest belongs to one of these, or is no work.
+    fn kept_work(&self) -> Result<usize, Error> {
+        let names = disk::list(&self.layout.salvages())?;
+        let is_work = |name: &OsString| {
+            let name = name.to_str();
+            name.is_some_and(|name| name.parse::<TransactionId>().is_ok())
+        };
+        Ok(names.iter().filter(|name| is_work(name)).count())
     }
 
     fn is_dead(&self, task: &Task) -> bool {

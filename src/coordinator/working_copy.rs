@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::coordinator::Why;
 use crate::coordinator::heartbeat::Leash;
 use crate::coordinator::worktrees::TRANSACTION_VARIABLE;
 use crate::host::stray;
@@ -24,6 +25,8 @@ pub struct WorkingCopy {
     pub given: Vec<(String, String)>,
     /// Tells when the locks are lost.
     pub leash: Leash,
+    /// Takes down for the history why the work fails.
+    pub why: Why,
 }
 
 impl WorkingCopy {

@@ -105,7 +105,13 @@ pub(crate) trait Registry: Send {
     fn advance(&mut self, now: &Now, id: &TransactionId, to: TransactionState) -> Result<()>;
     /// Ends a transaction, done or rolled back, with its task and its locks, and serves the queue. Durable for `Done`.
     /// Doing it again changes nothing.
-    fn end(&mut self, now: &Now, id: &TransactionId, to: TransactionState) -> Result<Wake>;
+    fn end(
+        &mut self,
+        now: &Now,
+        id: &TransactionId,
+        to: TransactionState,
+        reason: Option<&str>,
+    ) -> Result<Wake>;
     /// Forgets a transaction that has ended.
     fn forget(&mut self, now: &Now, id: &TransactionId) -> Result<()>;
 

@@ -160,7 +160,12 @@ pub(crate) fn advance(rows: &mut dyn Rows, id: &TransactionId, to: TransactionSt
 }
 
 /// Ends a transaction with its task and its locks, and serves the queue.
-pub(crate) fn end(rows: &mut dyn Rows, id: &TransactionId, to: TransactionState) -> Result<Vec<Ticket>> {
+pub(crate) fn end(
+    rows: &mut dyn Rows,
+    id: &TransactionId,
+    to: TransactionState,
+    reason: Option<&str>,
+) -> Result<Vec<Ticket>> {
     if find(rows, id)?.state == to {
         return Ok(Vec::new());
     }
@@ -176,6 +181,7 @@ pub(crate) fn end(rows: &mut dyn Rows, id: &TransactionId, to: TransactionState)
     rows.event(&NewEvent {
         transaction: Some(*id),
         token,
+        reason: reason.map(ToOwned::to_owned),
         ..NewEvent::about(kind, &task)
     })?;
     if to == TransactionState::RolledBack {

@@ -272,13 +272,19 @@ impl<E: Engine> Registry for Local<E> {
         Ok(self.write(now, durability, |rows| ending::advance(rows, id, to))?)
     }
 
-    fn end(&mut self, now: &Now, id: &TransactionId, to: TransactionState) -> Result<Wake> {
+    fn end(
+        &mut self,
+        now: &Now,
+        id: &TransactionId,
+        to: TransactionState,
+        reason: Option<&str>,
+    ) -> Result<Wake> {
         let durability = if to == TransactionState::Done {
             Durability::Full
         } else {
             Durability::Normal
         };
-        Ok(self.write(now, durability, |rows| ending::end(rows, id, to))?)
+        Ok(self.write(now, durability, |rows| ending::end(rows, id, to, reason))?)
     }
 
     fn forget(&mut self, now: &Now, id: &TransactionId) -> Result<()> {

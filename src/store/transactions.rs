@@ -86,17 +86,27 @@ impl Store {
 
     /// Ends a decided transaction that has been carried out: durable when it returns, its locks are free.
     pub fn finish(&mut self, id: &TransactionId) -> Result<(), StoreError> {
-        self.end(id, TransactionState::Done)
+        self.end(id, TransactionState::Done, None)
     }
 
     /// Drops an open transaction with its changes, its locks and its task.
     pub fn roll_back(&mut self, id: &TransactionId) -> Result<(), StoreError> {
-        self.end(id, TransactionState::RolledBack)
+        self.end(id, TransactionState::RolledBack, None)
     }
 
-    fn end(&mut self, id: &TransactionId, to: TransactionState) -> Result<(), StoreError> {
+    /// The same, and the history tells why.
+    pub fn roll_back_because(&mut self, id: &TransactionId, why: &str) -> Result<(), StoreError> {
+        self.end(id, TransactionState::RolledBack, Some(why))
+    }
+
+    fn end(
+        &mut self,
+        id: &TransactionId,
+        to: TransactionState,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
         let now = self.host.now();
-        let wake = self.parts.end(&now, id, to)?;
+        let wake = self.parts.end(&now, id, to, reason)?;
         self.ring(wake);
         Ok(())
     }

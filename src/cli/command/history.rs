@@ -81,9 +81,16 @@ fn describe(events: &[Event]) -> String {
             time::local(event.at),
             event.kind.to_string(),
             task,
-            event.resource.clone().unwrap_or_default(),
+            what(event),
             why,
         ]
     });
     columns(rows)
+}
+
+/// Says what an event is about: a resource, a transaction, or both.
+fn what(event: &Event) -> String {
+    let transaction = event.transaction.as_ref().map(ToString::to_string);
+    let named = [transaction, event.resource.clone()];
+    named.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use mirror::coordinator::{
     BeginRequest, BranchChoice, CommitRequest, Outcome, Ran, RunError, RunPlace, RunRequest, Validation,
+    WorkingCopy,
 };
 use mirror::model::TaskId;
 use serde::Serialize;
@@ -110,7 +111,10 @@ impl Run {
             keeps_output: context.output.json,
         };
         let mut narrator = Narrator::new(context.output);
-        let work = |copy: &_| child::run(&order, copy, &signals);
+        let work = |copy: &WorkingCopy| {
+            let ended = child::run(&order, copy, &signals);
+            ended.inspect_err(|unwell| copy.why.say(unwell.in_short()))
+        };
         let ran = coordinator.run(&request, work, &mut narrator);
         let kept = narrator.unsaid_kept();
         drop(narrator);

@@ -48,6 +48,7 @@ struct Document {
     resources: Vec<ResourceDocument>,
     unfinished: Vec<TransactionId>,
     worktrees: Vec<WorktreeDocument>,
+    kept_work: usize,
 }
 
 #[derive(Serialize)]
@@ -131,6 +132,7 @@ impl From<&State> for Document {
             resources: state.resources.iter().map(ResourceDocument::from).collect(),
             unfinished: state.unfinished.clone(),
             worktrees: state.worktrees.iter().map(WorktreeDocument::from).collect(),
+            kept_work: state.kept_work,
         }
     }
 }
@@ -216,7 +218,7 @@ fn standing(status: &TaskStatus) -> &'static str {
 fn describe(state: &State) -> String {
     let resources: String = state.resources.iter().map(describe_resource).collect();
     if state.tasks.is_empty() && state.waiters.is_empty() && state.unfinished.is_empty() {
-        return format!("No tasks.\n{resources}{}", describe_worktrees(&state.worktrees));
+        return format!("No tasks.\n{resources}{}", describe_kept(state));
     }
     // Who waits for the first locks is told among the waiters.
     let tasks = state
@@ -235,7 +237,16 @@ fn describe(state: &State) -> String {
         let commits = counted(state.unfinished.len(), "unfinished transaction");
         let _ = writeln!(text, "{commits}: run `mirror recover`.");
     }
-    text + &describe_worktrees(&state.worktrees)
+    text + &describe_kept(state)
+}
+
+/// Tells what is kept for later runs, and of earlier ones.
+fn describe_kept(state: &State) -> String {
+    let mut text = describe_worktrees(&state.worktrees);
+    if state.kept_work > 0 {
+        let _ = writeln!(text, "Kept work: {}, in .mirror/salvage.", state.kept_work);
+    }
+    text
 }
 
 /// Tells how many working copies of the pool are in which state.

@@ -27,8 +27,8 @@ fn what_happened_is_shown_the_oldest_first() {
     $ mirror history -t a
     --- stdout
     [TIME]  resource.locked    a  file:README
-    [TIME]  task.began         a
-    [TIME]  task.rolled_back   a
+    [TIME]  task.began         a  [UUID]
+    [TIME]  task.rolled_back   a  [UUID]
     [TIME]  resource.unlocked  a  file:README
     --- exit 0
     ");

@@ -16,7 +16,7 @@ fn without_tasks_it_says_so() {
     assert_left!(sandbox.mirror(["status", "--json"]), @r#"
     $ mirror status --json
     --- stdout
-    {"root":"[SANDBOX]/root","store":"sqlite","tasks":[],"waiters":[],"resources":[{"name":"5000-6000","kind":"port","resource":"port:*","total":1001,"used":0,"free":1001,"tags":[],"holders":[]}],"unfinished":[],"worktrees":[]}
+    {"root":"[SANDBOX]/root","store":"sqlite","tasks":[],"waiters":[],"resources":[{"name":"5000-6000","kind":"port","resource":"port:*","total":1001,"used":0,"free":1001,"tags":[],"holders":[]}],"unfinished":[],"worktrees":[],"kept_work":0}
     --- exit 0
     "#);
 }
@@ -59,7 +59,7 @@ fn tasks_locks_and_waiters_are_shown() {
     assert_left!(sandbox.mirror(["status", "--json"]), @r#"
     $ mirror status --json
     --- stdout
-    {"root":"[SANDBOX]/root","store":"sqlite","tasks":[{"task":"a","transaction":"[UUID]","state":"open","run":false,"phase":null,"validation_output":null,"dead":false,"token":"[TOKEN]","locks":[{"resource":"file:README","mode":"write","token":"[TOKEN]","expires_in_ms":[MS]},{"resource":"dir:src/","mode":"read","token":"[TOKEN]","expires_in_ms":[MS]}],"staged":0,"host":"[HOST]","pid":null,"reason":"for a while","metadata":{},"since":"[TIME]","expires_in_ms":[MS]},{"task":"b","transaction":"[UUID]","state":"open","run":false,"phase":null,"validation_output":null,"dead":false,"token":"[TOKEN]","locks":[{"resource":"file:new","mode":"write","token":"[TOKEN]","expires_in_ms":[MS]}],"staged":0,"host":"[HOST]","pid":null,"reason":null,"metadata":{},"since":"[TIME]","expires_in_ms":[MS]},{"task":"c","transaction":null,"state":"waiting","run":false,"phase":null,"validation_output":null,"dead":false,"token":"[TOKEN]","locks":[],"staged":0,"host":"[HOST]","pid":null,"reason":null,"metadata":{},"since":"[TIME]","expires_in_ms":[MS]}],"waiters":[{"task":"c","wants":[{"resource":"file:README","mode":"write"}],"since":"[TIME]","blocked_by":["a"],"and_others":false}],"resources":[{"name":"5000-6000","kind":"port","resource":"port:*","total":1001,"used":0,"free":1001,"tags":[],"holders":[]}],"unfinished":[],"worktrees":[]}
+    {"root":"[SANDBOX]/root","store":"sqlite","tasks":[{"task":"a","transaction":"[UUID]","state":"open","run":false,"phase":null,"validation_output":null,"dead":false,"token":"[TOKEN]","locks":[{"resource":"file:README","mode":"write","token":"[TOKEN]","expires_in_ms":[MS]},{"resource":"dir:src/","mode":"read","token":"[TOKEN]","expires_in_ms":[MS]}],"staged":0,"host":"[HOST]","pid":null,"reason":"for a while","metadata":{},"since":"[TIME]","expires_in_ms":[MS]},{"task":"b","transaction":"[UUID]","state":"open","run":false,"phase":null,"validation_output":null,"dead":false,"token":"[TOKEN]","locks":[{"resource":"file:new","mode":"write","token":"[TOKEN]","expires_in_ms":[MS]}],"staged":0,"host":"[HOST]","pid":null,"reason":null,"metadata":{},"since":"[TIME]","expires_in_ms":[MS]},{"task":"c","transaction":null,"state":"waiting","run":false,"phase":null,"validation_output":null,"dead":false,"token":"[TOKEN]","locks":[],"staged":0,"host":"[HOST]","pid":null,"reason":null,"metadata":{},"since":"[TIME]","expires_in_ms":[MS]}],"waiters":[{"task":"c","wants":[{"resource":"file:README","mode":"write"}],"since":"[TIME]","blocked_by":["a"],"and_others":false}],"resources":[{"name":"5000-6000","kind":"port","resource":"port:*","total":1001,"used":0,"free":1001,"tags":[],"holders":[]}],"unfinished":[],"worktrees":[],"kept_work":0}
     --- exit 0
     "#);
     waiting.kill();
@@ -109,6 +109,7 @@ fn the_document_is_the_promised_one() {
             }],
             "unfinished": [],
             "worktrees": [],
+            "kept_work": 0,
         })
     );
     assert!(task["token"].is_string() && task["since"].as_str().unwrap().ends_with('Z'));

@@ -250,3 +250,95 @@ fn on_a_terminal_who_is_waited_for_by_now_takes_the_place_of_who_was_before() {
     assert!(said.contains("waiting for 0s"), "{said}");
     assert!(said.contains("write  file:src/a.js"), "{said}");
 }
+
+#[test]
+fn the_history_tells_why_a_run_was_rolled_back_and_which_transaction_it_was() {
+    let sandbox = repository();
+    let fails = "echo x > src/a.js; exit 3";
+    run(&sandbox, &["-t", "fails", "-w", "src/"], fails).exited(6);
+    let arguments = ["-t", "rejected", "-w", "src/", "-m", "x", "--validate", "exit 7"];
+    run(&sandbox, &arguments, "echo x > src/a.js").exited(6);
+    run(
+        &sandbox,
+        &["-t", "outside", "-w", "src/a.js"],
+        "echo x > src/b.js",
+    )
+    .exited(5);
+    run(&sandbox, &["-t", "idle", "-w", "src/a.js"], "true").succeeded();
+    let ended = running(
+        &sandbox,
+        &["-t", "ended", "-w", "src/"],
+        "echo ready; exec tail -f /dev/null",
+    )
+    .start();
+    ended.until_stdout("ready");
+    sandbox.shell(&format!("kill -TERM {}", ended.pid()));
+    ended.finish();
+    let killed = running(
+        &sandbox,
+        &["-t", "killed", "-w", "src/"],
+        "echo ready; exec tail -f /dev/null",
+    )
+    .start();
+    killed.until_stdout("ready");
+    killed.kill();
+    let lost = running(
+        &sandbox,
+        &["-t", "lost", "-w", "src/"],
+        "echo ready; exec tail -f /dev/null",
+    )
+    .start();
+    lost.until_stdout("ready");
+    sandbox
+        .mirror(["unlock", "--force", "--reason", "mine", "-t", "lost"])
+        .succeeded();
+    lost.finish().exited(4);
+    let history = sandbox.mirror(["history", "--all", "--json"]).succeeded().json();
+    let text = sandbox.mirror(["history", "--all"]).succeeded().stdout();
+    for (task, why) in [
+        ("fails", "the command failed (exit status: 3)"),
+        ("rejected", "the validation failed (exit status: 7)"),
+        (
+            "outside",
+            "The run outside changed what it has not locked: src/b.js",
+        ),
+        ("idle", "it changed nothing"),
+        ("ended", "interrupted by SIGTERM"),
+        ("killed", "the run was killed"),
+        ("lost", "its locks were lost"),
+    ] {
+        let mut events = history.as_array().unwrap().iter();
+        let event = events
+            .find(|event| event["event"] == "task.rolled_back" && event["task"] == task)
+            .unwrap();
+        assert_eq!(event["reason"], why);
+        let transaction = event["transaction"].as_str().unwrap();
+        let mut lines = text.lines().filter(|line| line.contains("task.rolled_back"));
+        let line = lines.find(|line| line.contains(transaction)).unwrap();
+        assert!(
+            line.ends_with(&format!("{task}  {transaction}  {why}")) || line.contains(why),
+            "{line}"
+        );
+    }
+    let status = sandbox.mirror(["status"]).succeeded().stdout();
+    assert!(
+        status.ends_with("Kept work: 2, in .mirror/salvage.\n"),
+        "{status}"
+    );
+    // As the documentation says.
+    let kept = sandbox.shell("grep -l x .mirror/salvage/*/src/b.js");
+    let id = kept.trim().split('/').nth(2).unwrap();
+    sandbox.shell(&format!("cp -a .mirror/salvage/{id}/. ."));
+    assert_eq!(sandbox.read("src/b.js"), "x\n");
+    sandbox.git(["checkout", "-q", "."]);
+    let from = format!(".mirror/salvage/{id}/src/b.js");
+    sandbox.mirror(["begin", "-t", "again", "-w", "src/"]).succeeded();
+    sandbox
+        .mirror(["stage", "-t", "again", "src/b.js", "--from", &from])
+        .succeeded();
+    sandbox
+        .mirror(["commit", "-t", "again", "-m", "the same"])
+        .succeeded();
+    assert_eq!(sandbox.read("src/b.js"), "x\n");
+    assert_clean(&sandbox);
+}
