@@ -1,6 +1,5 @@
 //! Shows waits, progress and notices while a verb works.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,11 +63,7 @@ impl Narrator {
 
 impl Observer for Narrator {
     fn waiting(&mut self, conflicts: &[Conflict]) {
-        let holders: BTreeSet<String> = conflicts
-            .iter()
-            .map(|conflict| format!("  {}", text::holder(conflict)))
-            .collect();
-        let told = format!("Waiting for:\n{}", Vec::from_iter(holders).join("\n"));
+        let told = text::waited_for(conflicts);
         if !self.output.shows_progress() {
             self.output.notice(&told);
             return;

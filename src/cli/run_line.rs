@@ -1,10 +1,9 @@
 //! A run on one line, so that many of them stay readable: how far it is, whom it waits for, what it works on.
 
-use mirror::coordinator::{Phase, Status, TaskStatus};
-use mirror::model::{Resource, TaskId};
+use mirror::coordinator::{Phase, Status as State, TaskStatus, WorktreeState};
+use mirror::model::{Pool, Resource, TaskId};
 use mirror::store::{Standing, Waiter};
 
-use super::document::WantDocument;
 use super::text::plain;
 use super::time;
 
@@ -15,7 +14,7 @@ const NAMED_MAX: usize = 3;
 const REASON_CHARS_MAX: usize = 60;
 
 /// Describes a run that has its locks.
-pub(crate) fn going(state: &Status, status: &TaskStatus, phase: Phase) -> String {
+pub(crate) fn going(state: &State, status: &TaskStatus, phase: Phase) -> String {
     let task = &status.task;
     // Which copy it has says nothing about its work.
     let work = task.locks.iter().map(|held| &held.lock.resource);
@@ -41,30 +40,47 @@ pub(crate) fn going(state: &Status, status: &TaskStatus, phase: Phase) -> String
 }
 
 /// Describes a run that waits for its locks.
-pub(crate) fn waiting(status: &TaskStatus, waiter: &Waiter) -> String {
-    let wants = WantDocument::all(&waiter.wants)
-        .into_iter()
-        .map(|want| want.resource);
+pub(crate) fn waiting(state: &State, status: &TaskStatus, waiter: &Waiter) -> String {
+    // That every run waits for a working copy as well says nothing about it.
+    let locks = waiter.wants.iter().map(|lock| lock.resource.to_string());
+    let shares = waiter.wants.shares();
+    let shares = shares.filter(|share| share.pool() != Pool::Worktrees);
+    let wants = locks.chain(shares.map(ToString::to_string));
+    let whom = match waiter.only {
+        Some(Pool::Worktrees) => working_copy(state),
+        _ => blockers(waiter),
+    };
     format!(
-        "{}  waits for {}, since {}, {}\n",
+        "{}  waits for {whom}, since {}, {}\n",
         waiter.task,
-        blockers(waiter),
         time::local(waiter.since),
         about(status, wants.collect())
     )
 }
 
-/// Names those in the way of a waiter.
+/// Says of a run that waits for a working copy alone how many there are: who has them is no help.
+fn working_copy(state: &State) -> String {
+    let copies = state.worktrees.iter();
+    let in_use = copies
+        .filter(|worktree| worktree.state == WorktreeState::InUse)
+        .count();
+    format!("a working copy ({in_use} of {} in use)", state.worktrees_max)
+}
+
+/// Names the first of those in the way of a waiter.
 pub(crate) fn blockers(waiter: &Waiter) -> String {
-    let mut blockers: Vec<&str> = waiter.blocked_by.iter().map(TaskId::as_str).collect();
-    if waiter.and_others {
-        blockers.push("and others");
+    let total = waiter.blocked_by.len();
+    let names: Vec<&str> = waiter.blocked_by.iter().map(TaskId::as_str).collect();
+    let first = names[..total.min(NAMED_MAX)].join(", ");
+    match (waiter.and_others, total > NAMED_MAX) {
+        (true, _) => format!("{first} and others"),
+        (false, true) => format!("{first} and {} more", total - NAMED_MAX),
+        (false, false) => first,
     }
-    blockers.join(", ")
 }
 
 /// Says how far a task is that has its locks.
-pub(crate) fn how_far(state: &Status, status: &TaskStatus, phase: Phase) -> String {
+pub(crate) fn how_far(state: &State, status: &TaskStatus, phase: Phase) -> String {
     let task = &status.task.id;
     let waiter = state.waiters.iter().find(|waiter| waiter.task == *task);
     match phase {

@@ -1,11 +1,14 @@
 //! Pieces of text for people that several commands show.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
-use mirror::model::{Change, Conflict, Entry, ObjectId, misleads, shown};
+use mirror::model::{
+    Change, Conflict, Entry, Lock, LockSet, ObjectId, Pool, Resource, TaskId, misleads, shown,
+};
 use mirror::store::{Task, Transaction};
 
 use super::document::short_branch;
@@ -13,6 +16,9 @@ use super::time;
 
 /// How many digits of a commit's name people need.
 const SHORT_DIGITS: usize = 10;
+
+/// How many locks of a task are listed before the rest is counted.
+const LOCKS_MAX: usize = 20;
 
 /// Counts something: `1 lock`, `2 locks`.
 pub(crate) fn counted(number: usize, noun: &str) -> String {
@@ -54,11 +60,51 @@ pub(crate) fn task(task: &Task, transaction: Option<&Transaction>) -> String {
 
 /// Lists a task's locks, one a line.
 pub(crate) fn locks(task: &Task, indent: &str) -> String {
-    let lines = task
-        .locks
-        .iter()
-        .map(|held| format!("{indent}{:<5}  {}\n", held.lock.mode.as_str(), held.lock.resource));
-    lines.collect()
+    lines(task.locks.iter().map(|held| &held.lock), indent)
+}
+
+/// Lists the first of a task's locks, one a line, and says how many more there are.
+pub(crate) fn some_locks(task: &Task, indent: &str) -> String {
+    let first = task.locks.iter().take(LOCKS_MAX).map(|held| &held.lock);
+    let text = lines(first, indent);
+    match task.locks.len().saturating_sub(LOCKS_MAX) {
+        0 => text,
+        more => format!(
+            "{text}{indent}and {more} more: `mirror show -t {}` lists them all\n",
+            task.id
+        ),
+    }
+}
+
+/// Lists the first of what somebody asks for, one a line, and says how many more there are.
+pub(crate) fn wants(wants: &LockSet, indent: &str) -> String {
+    let total = wants.iter().count() + wants.shares().count();
+    let locks = wants.iter().take(LOCKS_MAX);
+    let mut text = lines(locks.collect::<Vec<_>>().iter(), indent);
+    for share in wants.shares().take(LOCKS_MAX) {
+        let mode = mode(&share.in_line());
+        let _ = writeln!(text, "{indent}{mode:<5}  {share}");
+    }
+    let shown = text.lines().count();
+    if total > shown {
+        let _ = writeln!(text, "{indent}and {} more", total - shown);
+    }
+    text
+}
+
+fn lines<'a>(locks: impl Iterator<Item = &'a Lock>, indent: &str) -> String {
+    locks.fold(String::new(), |mut text, lock| {
+        let _ = writeln!(text, "{indent}{:<5}  {}", mode(lock), lock.resource);
+        text
+    })
+}
+
+/// Names the mode of a lock. A part of a quota has none that means anything: others take parts of their own.
+fn mode(lock: &Lock) -> &'static str {
+    match lock.resource {
+        Resource::Quota { .. } | Resource::Pool(Pool::Quota(_)) => "",
+        _ => lock.mode.as_str(),
+    }
 }
 
 /// Says where a validation that goes on can be read.
@@ -74,10 +120,17 @@ pub(crate) fn holder(conflict: &Conflict) -> String {
         .pid
         .map(|pid| format!(", process {pid}"))
         .unwrap_or_default();
+    let lock = Lock {
+        resource: conflict.resource.clone(),
+        mode: conflict.mode,
+    };
+    let mode = match mode(&lock) {
+        "" => String::new(),
+        mode => format!(" ({mode})"),
+    };
     let mut text = format!(
-        "{} ({}) {act} by {} on {}{process}, since {}, {}",
+        "{}{mode} {act} by {} on {}{process}, since {}, {}",
         conflict.resource,
-        conflict.mode,
         holder.task,
         holder.host,
         time::local(holder.since),
@@ -87,6 +140,28 @@ pub(crate) fn holder(conflict: &Conflict) -> String {
         let _ = write!(text, ": {}", plain(reason));
     }
     text
+}
+
+/// Says what is waited for, from what is in the way.
+pub(crate) fn waited_for(conflicts: &[Conflict]) -> String {
+    let is_landing = |conflict: &&Conflict| matches!(conflict.resource, Resource::Landing(_));
+    if let Some(Conflict { resource, .. }) = conflicts.iter().find(is_landing) {
+        let before: BTreeSet<&TaskId> = conflicts.iter().map(|conflict| &conflict.holder.task).collect();
+        let before: Vec<&str> = before.into_iter().map(TaskId::as_str).collect();
+        let line = resource.to_string();
+        let branch = line.strip_prefix("landing:").unwrap_or(&line);
+        return format!("In line to land on {branch} behind {}", before.join(", "));
+    }
+    let is_copy = |conflict: &&Conflict| {
+        let resource = &conflict.resource;
+        matches!(resource, Resource::Worktree(_) | Resource::Pool(Pool::Worktrees))
+    };
+    let others = conflicts.iter().filter(|conflict| !is_copy(conflict));
+    let mut lines: BTreeSet<String> = others.map(|conflict| format!("  {}", holder(conflict))).collect();
+    if conflicts.iter().any(|conflict| is_copy(&conflict)) {
+        lines.insert("  a working copy: all are in use, or set aside for runs that came earlier".to_owned());
+    }
+    format!("Waiting for:\n{}", Vec::from_iter(lines).join("\n"))
 }
 
 /// Lists staged changes, one a line.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::git::MergeConflict;
 use crate::model::{Conflict, RepoPath, TaskId, shown};
+use crate::store::CONFLICTS_MAX;
 
 /// How many paths or conflicts a message names before it counts the rest.
 const NAMED_MAX: usize = 5;
@@ -49,15 +50,22 @@ pub(super) fn cycle_text(cycle: &[TaskId]) -> String {
 }
 
 pub(super) fn held_text(conflicts: &[Conflict], waited: Option<Duration>) -> String {
-    let names = listed(conflicts.iter().map(|conflict| {
+    let total = conflicts.len();
+    let names = conflicts.iter().map(|conflict| {
         let act = if conflict.waiting {
             "is waited for by"
         } else {
             "is held by"
         };
         format!("{} {act} {}", conflict.resource, conflict.holder.task)
-    }));
-    still(names, waited)
+    });
+    let text = if total < CONFLICTS_MAX {
+        listed(names)
+    } else {
+        // Nobody has counted the rest.
+        names.take(NAMED_MAX).collect::<Vec<_>>().join(", ") + " and more"
+    };
+    still(text, waited)
 }
 
 /// Says of a run what is in its way: which working copies others have means nothing to anybody.

@@ -11,7 +11,7 @@ use serde_json::Map;
 use crate::coordinator::running::Mark;
 use crate::coordinator::{Coordinator, Error, Leash, Observer};
 use crate::git::Head;
-use crate::model::{Lock, LockSet, Mode, RefName, Resource, TaskId, TransactionId};
+use crate::model::{Conflict, Lock, LockSet, Mode, RefName, Resource, TaskId, TransactionId};
 use crate::store::{Asker, LeaseError, NewTask, Release, Transaction, Wait};
 
 /// How long a landing waits for those before it. Each of them is alive, or is passed over.
@@ -19,6 +19,32 @@ const WAIT_MAX: Duration = Duration::from_hours(24);
 
 /// What the name of whoever holds a turn begins with; the transaction follows.
 pub(super) const PREFIX: &str = "landing.";
+
+/// What the reason of whoever holds a turn begins with; the task that lands follows.
+const REASON: &str = "validating the commit of ";
+
+/// Tells of those before in the line as the tasks that they are: a turn's own name and time mean nothing to anybody.
+struct InLine<'a>(&'a mut dyn Observer);
+
+impl Observer for InLine<'_> {
+    fn waiting(&mut self, conflicts: &[Conflict]) {
+        let mut named = conflicts.to_vec();
+        for holder in named.iter_mut().map(|conflict| &mut conflict.holder) {
+            let task = holder
+                .reason
+                .as_deref()
+                .and_then(|reason| reason.strip_prefix(REASON));
+            if let Some(Ok(task)) = task.map(TaskId::new) {
+                (holder.task, holder.reason) = (task, None);
+            }
+        }
+        self.0.waiting(&named);
+    }
+
+    fn waited(&mut self) {
+        self.0.waited();
+    }
+}
 
 /// The turn to land.
 #[must_use = "the next one waits for it"]
@@ -56,7 +82,7 @@ impl Coordinator {
             owner: self.host.owner(Some(std::process::id()))?,
             ttl_ms: self.config.lock_timeout_ms,
             max_hold_ms: self.config.max_hold_ms,
-            reason: Some(format!("validating the commit of {}", transaction.task)),
+            reason: Some(format!("{REASON}{}", transaction.task)),
             metadata: Map::new(),
         };
         let id = holder.id.clone();
@@ -64,7 +90,13 @@ impl Coordinator {
         let wants: LockSet = [turn].into_iter().collect();
         let interrupters = [self.interrupter(), leash.interrupter()];
         let wait = Wait::UpTo(WAIT_MAX);
-        let granted = self.acquire_unless(&interrupters, &Asker::New(holder), &wants, wait, observer);
+        let granted = self.acquire_unless(
+            &interrupters,
+            &Asker::New(holder),
+            &wants,
+            wait,
+            &mut InLine(observer),
+        );
         let turn = Turn { id, mark };
         if let Err(error) = granted {
             self.give_turn_back(turn);

@@ -23,6 +23,8 @@ pub struct Status {
     pub waiters: Vec<Waiter>,
     /// The working copies of the pool.
     pub worktrees: Vec<Worktree>,
+    /// How many working copies there may be.
+    pub worktrees_max: u32,
     /// What is shared out by number, and how much of it is left.
     pub resources: Vec<Utilisation>,
     /// How many runs have left finished work that is kept in `.mirror/salvage`.
@@ -212,6 +214,7 @@ impl Coordinator {
             tasks,
             waiters,
             worktrees: self.worktrees()?,
+            worktrees_max: self.config.worktrees_max,
             kept_work: self.kept_work()?,
             unfinished: self
                 .store

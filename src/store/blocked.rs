@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::TaskId;
+use crate::model::{Pool, TaskId};
 use crate::store::claims;
 use crate::store::error::StoreError;
 use crate::store::grant::held_by;
@@ -25,6 +25,8 @@ pub(crate) struct Blocked {
     pub(crate) by: BTreeSet<TaskId>,
     /// There may be more than were looked at.
     pub(crate) and_others: bool,
+    /// Nothing is in the way but that too little is left of this whole.
+    pub(crate) only: Option<Pool>,
 }
 
 /// Reads the whole queue, in order of arrival.
@@ -40,6 +42,7 @@ fn blocked(rows: &mut dyn Rows, waiter: &WaiterRow, queue: &BTreeMap<u64, &Waite
         waiter: waiter.clone(),
         by: BTreeSet::new(),
         and_others: false,
+        only: None,
     };
     if !waiter.is_queued() {
         return Ok(blocked);
@@ -57,18 +60,24 @@ fn blocked(rows: &mut dyn Rows, waiter: &WaiterRow, queue: &BTreeMap<u64, &Waite
     let places = rows.conflicting_places(&wants.named(), Part::first(LOOKED_AT_MAX, waiter.seq))?;
     blocked.and_others = held.len() >= LOOKED_AT_MAX || places.len() >= LOOKED_AT_MAX;
     blocked.by.extend(held.into_iter().map(|lock| lock.task));
-    // Of a whole that is shared out only those are in the way who leave too little of it.
-    for share in wants.shares() {
-        if let Err(claimants) = claims::left(rows, &request, share)? {
-            blocked.and_others |= claimants.len() > LOOKED_AT_MAX;
-            blocked.by.extend(claimants.into_iter().take(LOOKED_AT_MAX));
-        }
-    }
     let earlier = places
         .iter()
         .filter_map(|seq| queue.get(seq))
         .filter(|earlier| wants.waits_for(&earlier.wants));
     blocked.by.extend(earlier.map(|earlier| earlier.task.clone()));
+    let is_free = blocked.by.is_empty() && !blocked.and_others;
+    let mut short = Vec::new();
+    // Of a whole that is shared out only those are in the way who leave too little of it.
+    for share in wants.shares() {
+        if let Err(claimants) = claims::left(rows, &request, share)? {
+            blocked.and_others |= claimants.len() > LOOKED_AT_MAX;
+            blocked.by.extend(claimants.into_iter().take(LOOKED_AT_MAX));
+            short.push(share.pool());
+        }
+    }
+    if let ([pool], true) = (short.as_slice(), is_free) {
+        blocked.only = Some(pool.clone());
+    }
     blocked.by.remove(&waiter.task);
     Ok(blocked)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::model::{
-    Conflict, Digest, EventKind, Lock, LockSet, ObjectId, Owner, RepoPath, Resource, TaskId, Token,
+    Conflict, Digest, EventKind, Lock, LockSet, ObjectId, Owner, Pool, RepoPath, Resource, TaskId, Token,
     TransactionId, TransactionState, WallTime,
 };
 
@@ -141,6 +141,8 @@ pub struct Waiter {
     pub blocked_by: Vec<TaskId>,
     /// There may be more in the way than are named.
     pub and_others: bool,
+    /// Nothing is in the way but that too little is left of this whole.
+    pub only: Option<Pool>,
 }
 
 /// A transaction to open.

@@ -16,7 +16,7 @@ use crate::store::shares::{self, Claim, Claimed, Fit};
 type Result<T> = std::result::Result<T, StoreError>;
 
 /// How many locks in the way are looked at before that is enough to refuse. More are named by nobody.
-const LOCKS_MAX: usize = 64;
+pub(crate) const LOCKS_MAX: usize = 64;
 
 /// How many places of the queue are read at a time.
 const PLACES_MAX: usize = 8;

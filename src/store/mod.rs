@@ -43,6 +43,7 @@ pub use data::{
     Steal, Task, Transaction, Upkeep, Wait, Waiter,
 };
 pub use error::{AcquireError, DecideError, LeaseError, StoreError};
+pub(crate) use judge::LOCKS_MAX as CONFLICTS_MAX;
 
 use crate::host::Host;
 use crate::model::{Conflict, Lock, LockSet, Mode, Now, Resource, TaskId, Ticket, TransactionState, Verdict};
@@ -146,6 +147,7 @@ impl Store {
             since: blocked.waiter.since,
             blocked_by: blocked.by.into_iter().collect(),
             and_others: blocked.and_others,
+            only: blocked.only,
         });
         Ok(shown.collect())
     }

@@ -230,7 +230,7 @@ fn describe(state: &State) -> String {
     let tasks: BTreeMap<&TaskId, &TaskStatus> = tasks.collect();
     text.extend(state.waiters.iter().filter_map(|waiter| {
         let status = tasks.get(&waiter.task);
-        describe_waiter(waiter, status.copied())
+        describe_waiter(state, waiter, status.copied())
     }));
     text.push_str(&resources);
     if !state.unfinished.is_empty() {
@@ -301,14 +301,14 @@ fn describe_task(state: &State, status: &TaskStatus) -> String {
     if let Some(reason) = &task.reason {
         let _ = writeln!(text, "  {}", plain(reason));
     }
-    text + &printed + &text::locks(task, "  ")
+    text + &printed + &text::some_locks(task, "  ")
 }
 
 /// Describes a waiter, unless its own line says already for whom it waits.
-fn describe_waiter(waiter: &Waiter, status: Option<&TaskStatus>) -> Option<String> {
+fn describe_waiter(state: &State, waiter: &Waiter, status: Option<&TaskStatus>) -> Option<String> {
     match status {
         Some(status) if status.phase == Some(Phase::Waiting) => {
-            return Some(run_line::waiting(status, waiter));
+            return Some(run_line::waiting(state, status, waiter));
         }
         Some(status) if status.is_run || status.phase == Some(Phase::InLine) => return None,
         _ => {}
@@ -319,9 +319,7 @@ fn describe_waiter(waiter: &Waiter, status: Option<&TaskStatus>) -> Option<Strin
         run_line::blockers(waiter),
         time::local(waiter.since)
     );
-    for want in WantDocument::all(&waiter.wants) {
-        let _ = writeln!(text, "  {:<5}  {}", want.mode.as_str(), want.resource);
-    }
+    text += &text::wants(&waiter.wants, "  ");
     Some(text)
 }
 

@@ -55,7 +55,7 @@ fn a_task_is_told_what_it_was_given() {
     Began a
       write  file:README
       write  pool:db/db-1
-      read   quota:memory=2GiB
+             quota:memory=2GiB
     Token [TOKEN], leased for [SPAN] more.
     --- exit 0
     ");
@@ -174,7 +174,7 @@ fn status_and_who_show_what_is_in_use() {
       pool:db/db-1 (write) held by a on [HOST], since [TIME], for [SPAN] more: e2e
     pool:db/db-2: nobody
     quota:memory:
-      quota:memory=2GiB (read) held by a on [HOST], since [TIME], for [SPAN] more: e2e
+      quota:memory=2GiB held by a on [HOST], since [TIME], for [SPAN] more: e2e
     port:5003: nobody
     --- exit 0
     ");

@@ -143,3 +143,35 @@ fn a_watcher_sees_every_change_and_ends_with_its_reader() {
         .run();
     assert_eq!(first.succeeded().json()["tasks"][0]["task"], "a");
 }
+
+#[test]
+fn of_many_locks_the_first_are_listed_and_the_rest_is_counted() {
+    let sandbox = initialised();
+    let names: Vec<String> = (100..405).map(|number| format!("f{number}")).collect();
+    let writes = names.iter().flat_map(|name| ["-w", name]);
+    sandbox
+        .mirror(["begin", "-t", "many"].into_iter().chain(writes.clone()))
+        .succeeded();
+    let waiting = ["begin", "-t", "waits", "--wait", "60s"]
+        .into_iter()
+        .chain(writes);
+    let waiting = sandbox.mirror_program().args(waiting).start();
+    waiting.until_stderr("Waiting for:");
+    let status = sandbox.mirror(["status"]).succeeded().stdout();
+    assert_eq!(status.lines().count(), 2 * 22, "{status}");
+    assert!(
+        status.contains("  and 285 more: `mirror show -t many` lists them all\n"),
+        "{status}"
+    );
+    assert!(status.ends_with("  and 285 more\n"), "{status}");
+    waiting.kill();
+    let shown = sandbox.mirror(["show", "-t", "many"]).succeeded().stdout();
+    assert_eq!(shown.matches("write  file:").count(), 305, "{shown}");
+    // A refusal has not counted them.
+    let refused = sandbox
+        .mirror(["begin", "-t", "late", "-w", "."])
+        .exited(3)
+        .stderr();
+    let first = refused.lines().next().unwrap();
+    assert!(first.ends_with("file:f104 is held by many and more"), "{first}");
+}

@@ -42,7 +42,7 @@ fn a_signal_ends_the_wait_for_the_turn_to_land_and_the_next_one_has_it() {
             let path = format!("src/{signal}");
             let arguments = ["-w", &path, "-m", signal, "--validate", "true"];
             let run = signalled(&sandbox, &arguments, &format!("echo {signal} > {path}")).start();
-            run.until_stderr("landing:main");
+            run.until_stderr("In line to land on main behind ");
             run
         })
         .collect();
@@ -55,7 +55,7 @@ fn a_signal_ends_the_wait_for_the_turn_to_land_and_the_next_one_has_it() {
         "test -z \"$(ls src/[A-Z]*)\"",
     ];
     let last = running(&sandbox, &last, "echo last > src/b.js").start();
-    last.until_stderr("landing:main");
+    last.until_stderr("In line to land on main behind ");
     for ((signal, number), run) in SIGNALS.iter().zip(waiting) {
         assert_interrupted(&end_by(&sandbox, run, signal), *number);
         assert_eq!(
@@ -86,7 +86,7 @@ fn a_signal_ends_a_validation_with_all_that_it_has_started() {
         sandbox.shell("until [ -s left ]; do sleep 0.01; done");
         let next = ["-w", "src/c.js", "-m", "next", "--validate", "true"];
         let next = running(&sandbox, &next, "echo next > src/c.js").start();
-        next.until_stderr("landing:main");
+        next.until_stderr("In line to land on main behind ");
         assert_interrupted(&end_by(&sandbox, going, signal), number);
         assert_ended(&sandbox, "left");
         assert!(sandbox.exists("asked"));
@@ -300,7 +300,7 @@ fn locks_that_are_taken_by_force_end_a_validation_and_the_wait_for_the_turn() {
     sandbox.shell("until [ -s left ]; do sleep 0.01; done");
     let arguments = ["-t", "queued", "-w", "src/b.js", "-m", "x", "--validate", "true"];
     let queued = running(&sandbox, &arguments, "echo finished > src/b.js").start();
-    queued.until_stderr("landing:main");
+    queued.until_stderr("In line to land on main behind ");
     let force = |path: &str| {
         let unlock = ["unlock", "--force", "--reason", "mine", path];
         sandbox.mirror(unlock).succeeded();

@@ -98,7 +98,7 @@ fn a_validator_that_dies_lets_the_next_one_land() {
         "echo y > src/b.js",
     )
     .start();
-    next.until_stderr("landing:main");
+    next.until_stderr("In line to land on main behind ");
     stuck.kill();
     next.finish().succeeded();
     assert_eq!(sandbox.read("src/b.js"), "y\n");

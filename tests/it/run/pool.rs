@@ -56,7 +56,7 @@ fn the_only_copy_goes_to_whoever_came_first() {
     run(&sandbox, &["-w", "src/b.js"], "true").exited(3);
     let arguments = ["-t", "second", "-w", "src/b.js", "--wait", "60s", "-m", "second"];
     let second = running(&sandbox, &arguments, "echo second > src/b.js").start();
-    second.until_stderr("first");
+    second.until_stderr("a working copy");
     sandbox.mirror(["rollback", "-t", "holder"]).succeeded();
     first.finish().succeeded();
     second.finish().succeeded();

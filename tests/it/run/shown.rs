@@ -48,7 +48,7 @@ fn each_run_has_a_line_that_tells_how_far_it_is() {
     let validated = validating(&sandbox, "validated");
     let arguments = ["-t", "lands", "-w", "src/b.js", "-m", "y", "--validate", "true"];
     let lands = running(&sandbox, &arguments, "echo y > src/b.js").start();
-    lands.until_stderr("landing:main");
+    lands.until_stderr("In line to land on main behind validated\n");
     let wait = "echo ready; until [ -e $GO ]; do sleep 0.01; done";
     let paths = [
         "-t", "works", "-w", "src/a.js", "-w", "n1", "-w", "n2", "-w", "n3",
@@ -82,7 +82,7 @@ fn each_run_has_a_line_that_tells_how_far_it_is() {
     let waits_line = line(&sandbox, "waits");
     assert!(
         waits_line.starts_with("waits  waits for works, since ")
-            && waits_line.ends_with("file:src/a.js, any of worktree:*: sh -c true"),
+            && waits_line.ends_with("file:src/a.js: sh -c true"),
         "{waits_line}"
     );
     let shown = sandbox.mirror(["status"]).succeeded().stdout();
@@ -210,7 +210,20 @@ fn a_run_without_a_copy_is_told_so_and_how_to_wait() {
         "{hint}"
     );
     assert!(!hint.contains("begin"), "{hint}");
+    let waits = running(
+        &sandbox,
+        &["-t", "waits", "-w", "src/c.js", "--wait", "60s"],
+        "true",
+    )
+    .start();
+    waits.until_stderr("Waiting for:\n  a working copy: all are in use");
+    let waiting = line(&sandbox, "waits");
+    assert!(
+        waiting.starts_with("waits  waits for a working copy (2 of 2 in use), since "),
+        "{waiting}"
+    );
     std::fs::write(sandbox.beside("go"), "").unwrap();
+    waits.finish().succeeded();
     for run in both {
         run.finish().succeeded();
     }
