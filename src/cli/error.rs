@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use mirror::config::ConfigError;
 use mirror::coordinator::Error;
 use mirror::model::{Conflict, Kind, RepoPath};
@@ -15,6 +15,7 @@ use super::document::{self, ConflictDocument};
 use super::exit_code::ExitCode;
 use super::hint;
 use super::output::{ClosedPipe, complain};
+use super::path_hint;
 use super::text;
 
 /// A request that the command line itself refuses.
@@ -82,7 +83,7 @@ impl Report {
     }
 
     /// Takes a complaint of the argument parser apart.
-    pub(crate) fn of_arguments(error: &clap::Error, command: Option<&str>) -> Self {
+    pub(crate) fn of_arguments(error: &clap::Error, command: Option<&str>, words: &[String]) -> Self {
         let rendered = error.render().to_string();
         let message = rendered.split("\n\n").next().unwrap_or_default();
         let message = message.strip_prefix("error: ").unwrap_or(message);
@@ -93,7 +94,7 @@ impl Report {
         });
         let usage = usage.map_or_else(|| format!("Run `{help}`"), |usage| format!("Usage: {usage}"));
         Self {
-            hints: tips.chain([usage]).collect(),
+            hints: tips.chain(glued(error, words)).chain([usage]).collect(),
             ..Self::plain(Kind::Usage, capitalised(message.trim_end()))
         }
     }
@@ -210,6 +211,48 @@ fn tip(kind: ContextKind, value: &ContextValue) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Says how to give an option a value that begins with a dash, where one was taken for another option.
+fn glued(error: &clap::Error, words: &[String]) -> Option<String> {
+    let ContextValue::String(taken) = error.get(ContextKind::InvalidArg)? else {
+        return None;
+    };
+    let words = || words.iter().take_while(|word| *word != "--");
+    let (option, value) = words()
+        .zip(words().skip(1))
+        .find(|(_, value)| value.starts_with(taken))?;
+    if error.kind() != ErrorKind::UnknownArgument || !takes_text(option) {
+        return None;
+    }
+    let glued = format!("{option}={value}");
+    let path = match option.as_str() {
+        "-w" | "-r" | "--write" | "--read" => {
+            format!(" (or {option} {})", path_hint::word(&format!("./{value}")))
+        }
+        _ => String::new(),
+    };
+    Some(format!(
+        "If {value} is the value of {option}: {}{path}",
+        path_hint::word(&glued)
+    ))
+}
+
+/// Tells whether an option takes a path or any text, which may begin with a dash.
+fn takes_text(option: &str) -> bool {
+    const SOME: [&str; 10] = [
+        "-w",
+        "-r",
+        "-m",
+        "-C",
+        "--write",
+        "--read",
+        "--message",
+        "--reason",
+        "--validate",
+        "--from",
+    ];
+    SOME.contains(&option)
 }
 
 fn capitalised(text: &str) -> String {

@@ -1,7 +1,5 @@
 //! What to type next, for every refusal that the user can act on: the one place that says so.
 
-use std::borrow::Cow;
-
 use mirror::config::{ConfigError, Fault, Origin};
 use mirror::coordinator::{Error, RunRefusal, UndoError};
 use mirror::git::GitError;
@@ -10,9 +8,7 @@ use mirror::store::StoreError;
 use mirror::workspace::WorkspaceError;
 
 use super::document::short_branch;
-
-/// How many paths a command to type names.
-const PATHS_MAX: usize = 3;
+use super::path_hint::{self, list, os_word, resource_word, word, writes};
 
 /// Returns what to type after `error`, the best way first.
 pub(crate) fn hints(error: &Error) -> Vec<String> {
@@ -66,7 +62,7 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "Mend the cause and run `mirror recover`: it is completed then, and others can commit again".to_owned()
         }
         Error::Shut { path } => {
-            let path = word(&shown(path));
+            let path = os_word(path);
             format!("`ls -ld {path}; lsattr -d {path}` shows why; `chmod u+wx` opens a directory of yours, `chattr -i` takes a mark away")
         }
         Error::Outside { root, .. } => format!("Name a path below {}", shown(root)),
@@ -79,10 +75,18 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
         Error::Impossible(_) | Error::NotOffered { .. } | Error::Unusable { .. } | Error::NoPlaceForCopies { .. } => of_share(error),
         Error::Rejected { kept: Some(kept), .. } => {
-            let all = format!("All that it printed is in {0}: `less {0}`", word(&shown(kept)));
+            let all = format!("All that it printed is in {0}: `less {0}`", os_word(kept));
             return vec![all, "Mend what it found, and commit or run it again".to_owned()];
         }
         Error::Rejected { .. } | Error::ValidationFailed { .. } => "Mend what it found, and commit or run it again".to_owned(),
+        Error::EmptyMessage => "Say what it is about, as in `-m 'use const'`, or leave -m out; a variable in it is perhaps not set".to_owned(),
+        Error::Unchangeable { path, reason } => path_hint::of_unchangeable(path, reason),
+        Error::Path(error) => path_hint::of_path(error),
+        Error::Pattern { .. } => {
+            "Close every [ and {; where one belongs to a name, put a \\ before it, as in `-w 'app/\\[id\\].ts'`".to_owned()
+        }
+        Error::Input { path, source } => path_hint::of_input(path, source),
+        Error::Disk(error) => return path_hint::of_disk(error).into_iter().collect(),
         Error::Undo(error) => of_undo(error),
         Error::Hook(error) => return error.hint().into_iter().collect(),
         Error::Config(error) => return of_config(error),
@@ -193,7 +197,7 @@ fn of_git(error: &GitError) -> Option<String> {
                 .to_owned(),
         ),
         GitError::NoProgram(_) => Some("Install git 2.38 or later".to_owned()),
-        _ => None,
+        other => path_hint::of_git(other),
     }
 }
 
@@ -222,7 +226,7 @@ fn of_workspace(error: &WorkspaceError) -> Option<String> {
             "Look at it; if it is not yours, move it away and run `mirror init`: mv {path} {path}.away",
             path = shown(path)
         )),
-        WorkspaceError::Disk(_) => None,
+        WorkspaceError::Disk(error) => path_hint::of_disk(error),
     }
 }
 
@@ -260,7 +264,7 @@ fn of_run(error: &RunRefusal) -> Vec<String> {
         RunRefusal::MergeConflict { .. } => "Run it again: it begins from what is there now".to_owned(),
         RunRefusal::Inside { root, .. } => format!(
             "Leave it to the run: `mirror lock -w PATH` locks more for it; another task begins outside, with `mirror -C {} …`",
-            word(&shown(root))
+            os_word(root)
         ),
         RunRefusal::GoesOn { .. } => {
             "Leave it to the run, or end it (Ctrl-C, or `kill` and its process): `mirror status` shows it".to_owned()
@@ -310,7 +314,7 @@ fn by_force(conflicts: &[Conflict]) -> Option<String> {
     };
     Some(format!(
         "If {task} is gone for good: `mirror unlock --force --reason TEXT {whose}{}`",
-        word(resource)
+        resource_word(resource)
     ))
 }
 
@@ -323,39 +327,11 @@ fn refused(verb: &str, conflicts: &[Conflict]) -> Vec<String> {
         hints.push(format!("If {holder} is you: `MIRROR_TASK={holder} git {verb}`"));
         hints.push(format!(
             "If {holder} is gone for good: `mirror unlock --force --reason TEXT {}`",
-            word(resource)
+            resource_word(resource)
         ));
     }
     hints.push(format!(
         "To pass all the same, recorded: `MIRROR_BYPASS=1 git {verb}`"
     ));
     hints
-}
-
-/// Returns what a shell takes for one word: what is pasted must not run anything.
-fn word(named: &impl ToString) -> String {
-    let text = named.to_string();
-    // For an equals sign alone an argument needs no quotes.
-    let rest = text.replace('=', "");
-    if shlex::try_quote(&rest).is_ok_and(|quoted| quoted == rest) {
-        return text;
-    }
-    // No name has the one byte that cannot be quoted.
-    shlex::try_quote(&text).map_or_else(|_| text.clone(), Cow::into_owned)
-}
-
-fn list(paths: &[RepoPath]) -> String {
-    let names: Vec<String> = paths.iter().take(PATHS_MAX).map(word).collect();
-    let more = if paths.len() > PATHS_MAX { " …" } else { "" };
-    names.join(" ") + more
-}
-
-fn writes(paths: &[RepoPath]) -> String {
-    let flags: Vec<String> = paths
-        .iter()
-        .take(PATHS_MAX)
-        .map(|path| format!("-w {}", word(path)))
-        .collect();
-    let more = if paths.len() > PATHS_MAX { " …" } else { "" };
-    flags.join(" ") + more
 }

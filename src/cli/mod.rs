@@ -14,6 +14,7 @@ mod exit_code;
 mod hint;
 mod observer;
 mod output;
+mod path_hint;
 mod run_line;
 mod signals;
 mod text;
@@ -170,7 +171,9 @@ fn refuse(error: &clap::Error) -> ExitCode {
         }
         _ => {
             let command = named_command(std::env::args_os());
-            Report::of_arguments(error, command.as_deref()).tell(wants_json(std::env::args_os()))
+            let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+            let words: Vec<String> = words.collect();
+            Report::of_arguments(error, command.as_deref(), &words).tell(wants_json(std::env::args_os()))
         }
     }
 }

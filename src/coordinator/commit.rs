@@ -186,9 +186,7 @@ impl Coordinator {
     /// Refuses a message that no commit can have.
     pub(super) fn refuse_unrecordable(&self, request: &CommitRequest) -> Result<(), Error> {
         match (&request.message, &self.git) {
-            (Some(message), _) if message.trim().is_empty() => {
-                Err(Error::Usage("The message is empty".to_owned()))
-            }
+            (Some(message), _) if message.trim().is_empty() => Err(Error::EmptyMessage),
             (Some(_), None) => Err(Error::NeedsGit {
                 what: "Recording a commit (-m)",
             }),

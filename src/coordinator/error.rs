@@ -315,6 +315,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A message that no commit can have.
+    #[error("The message is empty")]
+    EmptyMessage,
     /// A request that makes no sense as it stands.
     #[error("{0}")]
     Usage(String),

@@ -20,6 +20,7 @@ impl Error {
             | Self::Outside { .. }
             | Self::NoMatch { .. }
             | Self::Pattern { .. }
+            | Self::EmptyMessage
             | Self::Usage(_)
             | Self::Path(_)
             | Self::Resource(_)

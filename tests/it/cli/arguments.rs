@@ -132,6 +132,7 @@ fn a_directory_that_is_not_there_is_named() {
     --- stderr
     Error: Failed to read nowhere
     Caused by: No such file or directory (os error 2)
+    Hint: `ls -la .` shows what there is
     --- exit 2
     ");
 }

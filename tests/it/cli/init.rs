@@ -126,3 +126,26 @@ fn a_repository_of_an_unsupported_kind_is_refused_by_name() {
     ");
     assert!(!sandbox.exists(".mirror"));
 }
+
+#[test]
+fn a_directory_that_may_not_be_written_to_is_named_with_who_may() {
+    let sandbox = Sandbox::directory();
+    sandbox.shell("chmod 555 .");
+    let refused = crate::run::kept_out(&sandbox, &["init"]).run().exited(1).text();
+    sandbox.shell("chmod 755 .");
+    assert!(refused.contains("Permission denied"), "{refused}");
+    assert!(
+        refused.contains("Hint: You may not: `ls -ld [SANDBOX]/root` shows who may"),
+        "{refused}"
+    );
+    let sandbox = Sandbox::repository();
+    sandbox.mirror(["init"]).succeeded();
+    sandbox.shell("chmod 555 .git");
+    let run = ["run", "-w", "README", "-m", "x", "--", "true"];
+    let refused = crate::run::kept_out(&sandbox, &run).run().exited(1).text();
+    sandbox.shell("chmod 755 .git");
+    assert!(
+        refused.contains("`ls -ld .git .git/*` shows who may"),
+        "{refused}"
+    );
+}

@@ -165,6 +165,7 @@ fn what_cannot_be_locked_is_refused(#[case] typed: &str) {
     let sandbox = initialised();
     let left = sandbox.mirror(["begin", "-t", "a", "-w", typed]).exited(2);
     assert!(left.stderr().starts_with("Error: "), "{left}");
+    assert!(left.stderr().contains("\nHint: "), "{left}");
     let status = sandbox.mirror(["status", "--json"]).succeeded().json();
     assert_eq!(status["tasks"], serde_json::json!([]));
 }
@@ -206,4 +207,51 @@ fn a_symlink_that_leads_outside_is_refused() {
     let sandbox = initialised();
     symlink("/etc", sandbox.path("out")).unwrap();
     sandbox.mirror(["begin", "-t", "a", "-w", "out/passwd"]).exited(2);
+}
+
+#[rstest]
+#[case::nothing(&["stage", "-t", "a", "--delete", "nothing"], "`git ls-files` lists what there is")]
+#[case::not_staged(&["unstage", "-t", "a", "src/a.rs"], "`mirror show -t ID` lists what is staged")]
+#[case::taken(&["stage", "-t", "a", "--move", "src/a.rs", "README"], "`mirror stage -t ID --delete README`")]
+#[case::fifo(&["stage", "-t", "a", "pipe", "--from", "README"], "`mv pipe ..` puts it out of the way")]
+#[case::unread(&["stage", "-t", "a", "new", "--from", "src/nowhere"], "`ls -la [SANDBOX]/root/src` shows what there is")]
+#[case::dash(&["lock", "-t", "a", "-w", "-dash.txt"], "If -dash.txt is the value of -w: -w=-dash.txt (or -w ./-dash.txt)")]
+#[case::dashed_message(&["commit", "-t", "a", "-m", "-x y"], "If -x y is the value of -m: '-m=-x y'")]
+#[case::message(&["commit", "-t", "a", "-m", " "], "Say what it is about, as in `-m ")]
+fn what_is_refused_has_a_hint(#[case] arguments: &[&str], #[case] hint: &str) {
+    let sandbox = initialised();
+    sandbox.shell("mkfifo pipe");
+    sandbox.mirror(["begin", "-t", "a", "-w", "."]).succeeded();
+    let left = sandbox.mirror(arguments).exited(2).text();
+    assert!(left.contains("Hint: ") && left.contains(hint), "{left}");
+}
+
+#[test]
+fn a_name_of_two_lines_can_be_pasted_from_the_hint() {
+    let sandbox = initialised();
+    sandbox.mirror(["begin", "-t", "a", "-w", "src/"]).succeeded();
+    let stage = ["stage", "-t", "a", "new\nline's.txt"];
+    let refused = sandbox
+        .mirror_program()
+        .args(stage)
+        .input("x")
+        .run()
+        .exited(5)
+        .stderr();
+    let hint = refused.split('`').nth(1).unwrap();
+    assert_eq!(hint, r"mirror lock -t a -w $'new\nline\'s.txt'");
+    let typed = hint.replacen("mirror", env!("CARGO_BIN_EXE_mirror"), 1);
+    sandbox.program("bash").args(["-c", &typed]).run().succeeded();
+    sandbox.mirror_program().args(stage).input("x").run().succeeded();
+    let held = sandbox
+        .mirror(["begin", "-t", "b", "-w", "new\nline's.txt"])
+        .exited(3)
+        .stderr();
+    let hint = held.split("gone for good: `").nth(1).unwrap();
+    let typed = hint
+        .split('`')
+        .next()
+        .unwrap()
+        .replacen("mirror", env!("CARGO_BIN_EXE_mirror"), 1);
+    sandbox.program("bash").args(["-c", &typed]).run().succeeded();
 }
