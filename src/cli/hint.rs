@@ -2,13 +2,10 @@
 
 use mirror::config::{ConfigError, Fault, Origin};
 use mirror::coordinator::{Error, RunRefusal, UndoError};
-use mirror::git::GitError;
 use mirror::model::{Conflict, Impossible, RepoPath, Resource, TransactionState, shown};
-use mirror::store::StoreError;
-use mirror::workspace::WorkspaceError;
 
-use super::document::short_branch;
 use super::path_hint::{self, list, os_word, resource_word, word, writes};
+use super::repository_hint::{of_git, of_repository, of_store, of_workspace};
 
 /// Returns what to type after `error`, the best way first.
 pub(crate) fn hints(error: &Error) -> Vec<String> {
@@ -18,11 +15,15 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::HookRefused { verb, conflicts } => return refused(verb, conflicts),
         Error::NotInitialised { .. } => "Run `mirror init` in the root of the repository".to_owned(),
         Error::UnknownTask { task } => {
-            format!("Run `mirror status` to see all tasks, or `mirror begin -t {task} -w PATH` to open this one")
+            format!(
+                "Run `mirror status` to see all tasks, or `mirror begin -t {task} -w PATH` to open this one"
+            )
         }
         Error::NoTransaction { task } => format!("Run `mirror begin -t {task}` to open one"),
         Error::AlreadyOpen { task, .. } => {
-            format!("Add locks with `mirror lock -t {task} -w PATH`, drop it with `mirror rollback -t {task}`, or choose another name")
+            format!(
+                "Add locks with `mirror lock -t {task} -w PATH`, drop it with `mirror rollback -t {task}`, or choose another name"
+            )
         }
         Error::Deadlock { .. } => {
             "Give something back first with `mirror unlock`, or commit or roll back, and ask again".to_owned()
@@ -30,62 +31,42 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         Error::Lost { task } => {
             format!("Run `mirror lock -t {task}` to win the locks back: what is staged is still there")
         }
-        Error::NotLocked { task, paths } => format!("Run `mirror lock -t {task} {}`, or stage with --lock", writes(paths)),
+        Error::NotLocked { task, paths } => format!(
+            "Run `mirror lock -t {task} {}`, or stage with --lock",
+            writes(paths)
+        ),
         Error::NothingStaged { task } => format!("Run `mirror stage -t {task} PATH --from FILE` first"),
         Error::BaseChanged { .. } | Error::Overtaken { .. } => of_changed(error),
-        Error::InTheWay { paths, .. } => {
-            format!("Commit them, or put them away with `git stash push -u -- {}`", list(paths))
+        Error::TargetMoved { .. } | Error::Undetermined { .. } | Error::Interrupted { .. } => {
+            "Run the same command again".to_owned()
         }
-        Error::MergeConflict { branch, .. } => match short_branch(branch.as_deref()) {
-            Some(branch) => format!("The task's work is on the branch {branch}: `git merge {branch}` merges it by hand"),
-            None => "Stage the changes anew on top of what is there now".to_owned(),
-        },
-        Error::GitBusy { path } => format!(
-            "Try again; if no git command is running, one has crashed: remove {}",
-            shown(path)
-        ),
-        Error::OperationInProgress { operation } => {
-            format!("Finish it, or give it up with `git {operation} --abort`")
+        Error::InTheWay { .. }
+        | Error::MergeConflict { .. }
+        | Error::GitBusy { .. }
+        | Error::OperationInProgress { .. }
+        | Error::Unmerged { .. }
+        | Error::TargetElsewhere { .. }
+        | Error::UnknownBranch { .. }
+        | Error::NeedsGit { .. }
+        | Error::Damaged { .. }
+        | Error::Stuck { .. }
+        | Error::Pending { .. }
+        | Error::Unapplied { .. }
+        | Error::Shut { .. } => of_repository(error),
+        Error::Impossible(_)
+        | Error::NotOffered { .. }
+        | Error::Unusable { .. }
+        | Error::NoPlaceForCopies { .. } => of_share(error),
+        Error::CommandFailed { .. } | Error::Rejected { .. } | Error::ValidationFailed { .. } => {
+            return of_command(error);
         }
-        Error::Unmerged { .. } => "Resolve them and `git add` them".to_owned(),
-        Error::TargetMoved { .. } | Error::Undetermined { .. } | Error::Interrupted { .. } => "Run the same command again".to_owned(),
-        Error::TargetElsewhere { path, .. } => {
-            format!("Run the command there: `mirror -C {} …`", shown(path))
-        }
-        Error::UnknownBranch { .. } => "Run `git branch` to see all branches".to_owned(),
-        Error::NeedsGit { .. } => "Run `git init` first, or leave that option out".to_owned(),
-        Error::Damaged { .. } | Error::Stuck { .. } => "Run `mirror doctor`".to_owned(),
-        Error::Pending { .. } => {
-            "Mend the cause and run `mirror recover`: until then the locks are kept".to_owned()
-        }
-        Error::Unapplied { .. } => {
-            "Mend the cause and run `mirror recover`: it is completed then, and others can commit again".to_owned()
-        }
-        Error::Shut { path } => {
-            let path = os_word(path);
-            format!("`ls -ld {path}; lsattr -d {path}` shows why; `chmod u+wx` opens a directory of yours, `chattr -i` takes a mark away")
-        }
-        Error::Outside { root, .. } => format!("Name a path below {}", shown(root)),
-        Error::NoMatch { .. } => {
-            "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
-        }
-        Error::CommandFailed { status, .. } if status.ends_with(": 127") => {
-            "127 is mostly a program that was not found, see above: of a script look at the first line (`head -1`) as well; mend it and run it again".to_owned()
-        }
-        Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
-        Error::Impossible(_) | Error::NotOffered { .. } | Error::Unusable { .. } | Error::NoPlaceForCopies { .. } => of_share(error),
-        Error::Rejected { kept: Some(kept), .. } => {
-            let all = format!("All that it printed is in {0}: `less {0}`", os_word(kept));
-            return vec![all, "Mend what it found, and commit or run it again".to_owned()];
-        }
-        Error::Rejected { .. } | Error::ValidationFailed { .. } => "Mend what it found, and commit or run it again".to_owned(),
-        Error::EmptyMessage => "Say what it is about, as in `-m 'use const'`, or leave -m out; a variable in it is perhaps not set".to_owned(),
-        Error::Unchangeable { path, reason } => path_hint::of_unchangeable(path, reason),
-        Error::Path(error) => path_hint::of_path(error),
-        Error::Pattern { .. } => {
-            "Close every [ and {; where one belongs to a name, put a \\ before it, as in `-w 'app/\\[id\\].ts'`".to_owned()
-        }
-        Error::Input { path, source } => path_hint::of_input(path, source),
+        Error::EmptyMessage
+        | Error::Unchangeable { .. }
+        | Error::Outside { .. }
+        | Error::NoMatch { .. }
+        | Error::Path(_)
+        | Error::Pattern { .. }
+        | Error::Input { .. } => of_named(error),
         Error::Disk(error) => return path_hint::of_disk(error).into_iter().collect(),
         Error::Undo(error) => of_undo(error),
         Error::Hook(error) => return error.hint().into_iter().collect(),
@@ -96,6 +77,40 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
         _ => return Vec::new(),
     };
     vec![one]
+}
+
+/// Returns what to type after a command, or a validation, that failed.
+fn of_command(error: &Error) -> Vec<String> {
+    let one = match error {
+        Error::CommandFailed { status, .. } if status.ends_with(": 127") => {
+            "127 is mostly a program that was not found, see above: of a script look at the first line (`head -1`) as well; mend it and run it again".to_owned()
+        }
+        Error::CommandFailed { .. } => "Mend it and run it again; `mirror history` tells what happened".to_owned(),
+        Error::Rejected { kept: Some(kept), .. } => {
+            let all = format!("All that it printed is in {0}: `less {0}`", os_word(kept));
+            return vec![all, "Mend what it found, and commit or run it again".to_owned()];
+        }
+        _ => "Mend what it found, and commit or run it again".to_owned(),
+    };
+    vec![one]
+}
+
+/// Returns what to type when what was named will not do.
+fn of_named(error: &Error) -> String {
+    match error {
+        Error::Outside { root, .. } => format!("Name a path below {}", shown(root)),
+        Error::NoMatch { .. } => {
+            "For files yet to come lock their directory, as in `-w src/`; a \\ makes a special character plain".to_owned()
+        }
+        Error::EmptyMessage => "Say what it is about, as in `-m 'use const'`, or leave -m out; a variable in it is perhaps not set".to_owned(),
+        Error::Unchangeable { path, reason } => path_hint::of_unchangeable(path, reason),
+        Error::Path(error) => path_hint::of_path(error),
+        Error::Pattern { .. } => {
+            "Close every [ and {; where one belongs to a name, put a \\ before it, as in `-w 'app/\\[id\\].ts'`".to_owned()
+        }
+        Error::Input { path, source } => path_hint::of_input(path, source),
+        _ => unreachable!("BUG: only what was named comes here"),
+    }
 }
 
 /// Returns what to type when somebody else has changed something.
@@ -174,59 +189,6 @@ fn of_undo(error: &UndoError) -> String {
             format!("Go back to where it was recorded: `git switch --detach COMMIT`, with a trailer `Mirror-Transaction: {transaction}`")
         }
         UndoError::Unrecorded { .. } => "Leave -m out".to_owned(),
-    }
-}
-
-fn of_git(error: &GitError) -> Option<String> {
-    match error {
-        GitError::Unsupported { hint, .. } => Some((*hint).to_owned()),
-        GitError::Owner { path } => {
-            // Git asks for the working tree by name.
-            let root = if path.ends_with(".git") {
-                path.parent()
-            } else {
-                None
-            };
-            Some(format!(
-                "Run `git config --global --add safe.directory {}` if you trust it",
-                shown(root.unwrap_or(path))
-            ))
-        }
-        GitError::NoIdentity => Some(
-            "Run `git config --global user.name NAME` and `git config --global user.email ADDRESS`"
-                .to_owned(),
-        ),
-        GitError::NoProgram(_) => Some("Install git 2.38 or later".to_owned()),
-        other => path_hint::of_git(other),
-    }
-}
-
-fn of_store(error: &StoreError) -> Option<String> {
-    match error {
-        StoreError::Locked { .. } => Some("Close the program that has it open, and try again".to_owned()),
-        StoreError::Format { .. } => Some("Use a newer version of mirror".to_owned()),
-        StoreError::Missing { .. } => Some("Run `mirror init`".to_owned()),
-        StoreError::Damaged(_) => Some("Run `mirror doctor`".to_owned()),
-        _ => None,
-    }
-}
-
-fn of_workspace(error: &WorkspaceError) -> Option<String> {
-    match error {
-        WorkspaceError::Network { .. } | WorkspaceError::Exchange { .. } => {
-            Some("Move the repository to a local disk with ext4, xfs, btrfs or tmpfs".to_owned())
-        }
-        WorkspaceError::Incomplete { .. } => Some("Run `mirror init` to complete it".to_owned()),
-        WorkspaceError::Format { .. } => Some("Use a newer version of mirror".to_owned()),
-        WorkspaceError::Shared { path } => Some(format!(
-            "See what others may have left in it, then `chmod 700 {}`",
-            shown(path)
-        )),
-        WorkspaceError::Foreign { path, .. } => Some(format!(
-            "Look at it; if it is not yours, move it away and run `mirror init`: mv {path} {path}.away",
-            path = shown(path)
-        )),
-        WorkspaceError::Disk(error) => path_hint::of_disk(error),
     }
 }
 

@@ -15,6 +15,7 @@ mod hint;
 mod observer;
 mod output;
 mod path_hint;
+mod repository_hint;
 mod run_line;
 mod signals;
 mod text;

@@ -210,20 +210,7 @@ fn a_run_without_a_copy_is_told_so_and_how_to_wait() {
         "{hint}"
     );
     assert!(!hint.contains("begin"), "{hint}");
-    let waits = running(
-        &sandbox,
-        &["-t", "waits", "-w", "src/c.js", "--wait", "60s"],
-        "true",
-    )
-    .start();
-    waits.until_stderr("Waiting for:\n  a working copy: all are in use");
-    let waiting = line(&sandbox, "waits");
-    assert!(
-        waiting.starts_with("waits  waits for a working copy (2 of 2 in use), since "),
-        "{waiting}"
-    );
     std::fs::write(sandbox.beside("go"), "").unwrap();
-    waits.finish().succeeded();
     for run in both {
         run.finish().succeeded();
     }
@@ -333,9 +320,21 @@ fn the_history_tells_why_a_run_was_rolled_back_and_which_transaction_it_was() {
             "{line}"
         );
     }
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn kept_work_is_counted_and_can_be_taken_up_again() {
+    let sandbox = repository();
+    run(
+        &sandbox,
+        &["-t", "outside", "-w", "src/a.js"],
+        "echo x > src/b.js",
+    )
+    .exited(5);
     let status = sandbox.mirror(["status"]).succeeded().stdout();
     assert!(
-        status.ends_with("Kept work: 2, in .mirror/salvage.\n"),
+        status.ends_with("Kept work: 1, in .mirror/salvage.\n"),
         "{status}"
     );
     // As the documentation says.
@@ -353,5 +352,35 @@ fn the_history_tells_why_a_run_was_rolled_back_and_which_transaction_it_was() {
         .mirror(["commit", "-t", "again", "-m", "the same"])
         .succeeded();
     assert_eq!(sandbox.read("src/b.js"), "x\n");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn a_run_that_waits_for_any_copy_alone_names_nobody() {
+    let sandbox = repository();
+    sandbox.write(".mirror/config.yaml", "run: {worktrees: {max: 1}}\n");
+    let works = running(
+        &sandbox,
+        &["-w", "src/a.js"],
+        "echo ready; until [ -e $GO ]; do sleep 0.01; done",
+    )
+    .env("GO", sandbox.beside("go"))
+    .start();
+    works.until_stdout("ready");
+    let waits = running(
+        &sandbox,
+        &["-t", "waits", "-w", "src/c.js", "--wait", "60s"],
+        "true",
+    )
+    .start();
+    waits.until_stderr("Waiting for:\n  a working copy: all are in use");
+    let waiting = line(&sandbox, "waits");
+    assert!(
+        waiting.starts_with("waits  waits for a working copy (1 of 1 in use), since "),
+        "{waiting}"
+    );
+    std::fs::write(sandbox.beside("go"), "").unwrap();
+    works.finish().succeeded();
+    waits.finish().succeeded();
     assert_clean(&sandbox);
 }
