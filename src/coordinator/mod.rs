@@ -158,6 +158,11 @@ impl Coordinator {
         self.root.path()
     }
 
+    /// Tells whether the directory is a git repository.
+    pub fn has_git(&self) -> bool {
+        self.git.is_some()
+    }
+
     /// Returns the settings in force.
     pub fn config(&self) -> &Config {
         &self.config

@@ -17,7 +17,8 @@ use crate::coordinator::{
 use crate::disk::fault;
 use crate::host::unique_id;
 use crate::model::{
-    Change, Kind, Lock, LockSet, Mode, Resource, TaskId, TransactionId, TransactionState, UNDOES, Verdict,
+    Change, Kind, Lock, LockSet, Mode, ObjectId, Resource, TaskId, TransactionId, TransactionState, UNDOES,
+    Verdict,
 };
 use crate::store::{Transaction, Wait};
 
@@ -54,6 +55,8 @@ impl UndoRequest {
 pub struct Undone {
     /// The transaction that was taken back.
     pub undone: TransactionId,
+    /// The commit that git recorded of it, if any.
+    pub recorded: Option<ObjectId>,
     /// The changes that put its paths back.
     pub changes: Vec<Change>,
     /// The commit that did it; `None` when it was only asked for what would be done, or when there was nothing to do.
@@ -72,6 +75,7 @@ impl Coordinator {
             let transaction = transaction.id;
             return Err(UndoError::Unrecorded { transaction }.into());
         }
+        let recorded = reversal.commit().map(|(_, commit)| commit);
         let target = self.target_of(&reversal, transaction.id)?;
         let base = match (&target, &self.git) {
             (Some(target), Some(git)) => git.tip(target)?,
@@ -82,6 +86,7 @@ impl Coordinator {
         if request.dry_run || is_done {
             return Ok(Undone {
                 undone: transaction.id,
+                recorded,
                 changes: reversal.changes(self)?,
                 receipt: None,
             });
@@ -91,6 +96,7 @@ impl Coordinator {
         match receipt {
             Ok(receipt) => Ok(Undone {
                 undone: transaction.id,
+                recorded,
                 changes: receipt.changes.clone(),
                 receipt: Some(receipt),
             }),

@@ -336,7 +336,15 @@ fn an_older_transaction_is_named_and_an_unknown_one_refused() {
     sandbox
         .mirror(["commit", "-t", "agent", "-m", "second"])
         .succeeded();
-    undo(&sandbox, &[first["transaction"].as_str().unwrap()]).succeeded();
+    let id = first["transaction"].as_str().unwrap();
+    let said = undo(&sandbox, &[id]).succeeded().stdout();
+    let commit = &first["commit"].as_str().unwrap()[..10];
+    assert!(
+        said.starts_with(&format!(
+            "Undid 5 changes of agent ({id}, commit {commit}) on main as "
+        )),
+        "{said}"
+    );
     assert_eq!(sandbox.read("user"), "second\n");
     assert_eq!(sandbox.read("a"), "old\n");
     let unknown = "0190f3a4-0000-7000-8000-000000000001";

@@ -46,6 +46,9 @@ pub(crate) struct Commit {
     wait: Option<Duration>,
 }
 
+/// The target where no branch is checked out.
+pub(crate) const DETACHED: &str = "HEAD";
+
 /// What a commit came to.
 #[derive(Serialize)]
 pub(super) struct Document {
@@ -85,9 +88,9 @@ impl Commit {
             }
             return Ok(ExitCode::Done);
         }
-        context
-            .output
-            .answer(&Document::from(&receipt), || sentence(&receipt))?;
+        context.output.answer(&Document::from(&receipt), || {
+            sentence(&receipt, coordinator.has_git())
+        })?;
         Ok(ExitCode::Done)
     }
 }
@@ -125,13 +128,18 @@ impl From<&Receipt> for Document {
 }
 
 /// Says in one line what a commit came to.
-pub(super) fn sentence(receipt: &Receipt) -> String {
+pub(super) fn sentence(receipt: &Receipt, has_git: bool) -> String {
     if receipt.outcome == Outcome::Nothing {
         return "Nothing to commit: everything that was staged is there already.\n".to_owned();
     }
     let changes = counted(receipt.changes.len(), "change");
     match (&receipt.commit, short_branch(receipt.target.as_deref())) {
+        (Some(commit), Some(target)) if target == DETACHED => format!(
+            "Committed {changes} on a detached HEAD as {0}\nNo branch has it: `git branch NAME {0}` keeps it.\n",
+            short(commit)
+        ),
         (Some(commit), Some(target)) => format!("Committed {changes} to {target} as {}\n", short(commit)),
-        _ => format!("Committed {changes}, which git does not record yet.\n"),
+        _ if has_git => format!("Committed {changes}, which git does not record yet.\n"),
+        _ => format!("Committed {changes}.\n"),
     }
 }

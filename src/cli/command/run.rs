@@ -30,6 +30,8 @@ Examples:
   mirror run -t agent-2 -w src/ --wait 10m --validate 'npm test' -m 'es6' -- ./codemod.sh
   mirror run -t agent-3 -w docs/ -- sed -i s/colour/color/g docs/guide.md";
 
+const WAIT: &str = "Wait this long for the locks and for a working copy, such as 30s or 5m; for its turn to land a run waits as long as that takes";
+
 /// Run a command as a task: lock, work in a copy, validate, commit what it changed, release; or roll everything back
 ///
 /// The command runs in a working copy of its own, at the newest commit of the branch that is checked out; without -m it also
@@ -37,7 +39,7 @@ Examples:
 /// `MIRROR_TOKEN` and `MIRROR_ROOT` tell it as whom and where it works. When it fails, or is interrupted, or the locks are lost,
 /// nothing of it stays, and nothing of it goes on running.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, mut_arg("wait", |wait| wait.help(WAIT)))]
 pub(crate) struct Run {
     /// The name of the task; without it, one is made up
     #[arg(short, long, value_name = "ID")]
@@ -119,7 +121,7 @@ impl Run {
         let kept = narrator.unsaid_kept();
         drop(narrator);
         let (error, signal) = match ran {
-            Ok(ran) => return answer(context, &ran),
+            Ok(ran) => return answer(context, &ran, coordinator.has_git()),
             Err(RunError::Refused(error)) => (error.into(), signals.ended_by()),
             Err(RunError::Work(unwell)) => unwell.report(shown, &request.begin.task),
         };
@@ -181,7 +183,7 @@ fn below(directory: &std::path::Path, root: &std::path::Path) -> PathBuf {
         .map_or_else(|_| PathBuf::new(), ToOwned::to_owned)
 }
 
-fn answer(context: &Context, ran: &Ran<Ended>) -> anyhow::Result<ExitCode> {
+fn answer(context: &Context, ran: &Ran<Ended>, has_git: bool) -> anyhow::Result<ExitCode> {
     let Ran { value, receipt } = ran;
     commit::warn_of_quarantined(context, receipt);
     if context.output.quiet && !context.output.json {
@@ -199,7 +201,7 @@ fn answer(context: &Context, ran: &Ran<Ended>) -> anyhow::Result<ExitCode> {
     };
     context.output.answer(&document, || match receipt.outcome {
         Outcome::Nothing => "The command changed nothing.\n".to_owned(),
-        Outcome::Committed => commit::sentence(receipt),
+        Outcome::Committed => commit::sentence(receipt, has_git),
     })?;
     Ok(ExitCode::Done)
 }

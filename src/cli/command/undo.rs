@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::cli::Context;
 use crate::cli::arguments::{TaskArgument, span};
+use crate::cli::command::commit::DETACHED;
 use crate::cli::document::{ChangeDocument, short_branch};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::observer::Narrator;
@@ -27,7 +28,7 @@ Examples:
 /// What git recorded as a commit is taken back by another commit on the same branch; what a branch brought to its target is
 /// taken from the target again. What git did not record is put back in the working tree, for as long as the displaced
 /// files are kept: an hour, or until cleanup. A path that has changed since is refused by name. An undo is a commit
-/// itself: undone again, it brings everything back.
+/// itself, and the last one of its task: undoing twice is a redo. For the commit before that, name its transaction.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Undo {
@@ -94,7 +95,9 @@ impl Undo {
             return Ok(ExitCode::Done);
         }
         let document = Document::new(&request, &undone);
-        context.output.answer(&document, || sentence(&request, &undone))?;
+        context
+            .output
+            .answer(&document, || sentence(&request, &undone, coordinator.has_git()))?;
         Ok(ExitCode::Done)
     }
 }
@@ -122,7 +125,15 @@ impl Document {
     }
 }
 
-fn sentence(request: &UndoRequest, undone: &Undone) -> String {
+fn on(target: &str) -> &str {
+    if target == DETACHED {
+        "a detached HEAD"
+    } else {
+        target
+    }
+}
+
+fn sentence(request: &UndoRequest, undone: &Undone, has_git: bool) -> String {
     if undone.changes.is_empty() {
         return "Nothing to undo: every path holds what it held before.\n".to_owned();
     }
@@ -134,13 +145,24 @@ fn sentence(request: &UndoRequest, undone: &Undone) -> String {
             text::changes(&undone.changes)
         );
     }
+    let recorded = undone
+        .recorded
+        .as_ref()
+        .map(|commit| format!(", commit {}", short(commit)));
+    let what = format!(
+        "{changes} of {} ({}{})",
+        request.task,
+        undone.undone,
+        recorded.unwrap_or_default()
+    );
     let commit = undone.receipt.as_ref().and_then(|receipt| receipt.commit);
     let target = undone
         .receipt
         .as_ref()
         .and_then(|receipt| short_branch(receipt.target.as_deref()));
     match (commit, target) {
-        (Some(commit), Some(target)) => format!("Undid {changes} on {target} as {}\n", short(&commit)),
-        _ => format!("Undid {changes}, which git does not record.\n"),
+        (Some(commit), Some(target)) => format!("Undid {what} on {} as {}\n", on(&target), short(&commit)),
+        _ if has_git => format!("Undid {what}, which git does not record.\n"),
+        _ => format!("Undid {what}.\n"),
     }
 }

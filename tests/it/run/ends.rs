@@ -364,12 +364,12 @@ fn a_directory_without_git_works_as_well() {
     sandbox.write("a", "1\n");
     sandbox.write("d/b", "2\n");
     sandbox.mirror(["init"]).succeeded();
-    run(
+    let ran = run(
         &sandbox,
         &["-w", "."],
         "echo x > a; rm -r d; mkdir e; echo y > e/c",
-    )
-    .succeeded();
+    );
+    assert_eq!(ran.succeeded().stdout(), "Committed 3 changes.\n");
     assert_eq!(sandbox.read("a"), "x\n");
     assert_eq!(sandbox.read("e/c"), "y\n");
     assert!(!sandbox.exists("d/b"));

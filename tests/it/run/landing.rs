@@ -170,3 +170,23 @@ fn who_is_overtaken_by_a_commit_is_told_so_and_not_to_put_anything_away() {
     assert_eq!(sandbox.read("src/b.js"), "mine\n");
     assert_clean(&sandbox);
 }
+
+#[test]
+fn a_commit_that_no_branch_has_is_called_one() {
+    let sandbox = repository();
+    sandbox.git(["checkout", "-q", "--detach"]);
+    let said = run(&sandbox, &["-w", "src/a.js", "-m", "x"], "echo x > src/a.js")
+        .succeeded()
+        .stdout();
+    let commit = &sandbox.git(["rev-parse", "HEAD"])[..10];
+    assert_eq!(
+        said,
+        format!(
+            "Committed 1 change on a detached HEAD as {commit}\nNo branch has it: `git branch NAME {commit}` keeps it.\n"
+        )
+    );
+    let help = sandbox.mirror(["run", "--help"]).succeeded().stdout();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("for its turn to land a run waits"), "{help}");
+    assert_clean(&sandbox);
+}
