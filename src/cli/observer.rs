@@ -1,6 +1,6 @@
 //! Shows waits, progress and notices while a verb works.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -21,8 +21,8 @@ pub(crate) struct Narrator {
     step: String,
     /// The bar tells of a wait.
     is_waiting: bool,
-    /// Where the work of a run was kept.
-    kept: Option<PathBuf>,
+    /// What was kept, and where.
+    kept: Vec<String>,
 }
 
 impl Narrator {
@@ -33,15 +33,24 @@ impl Narrator {
             bar: None,
             step: String::new(),
             is_waiting: false,
-            kept: None,
+            kept: Vec::new(),
         }
     }
 
-    /// Returns where the work of a run was kept, unless that was said already.
-    pub(crate) fn unsaid_kept(&self) -> Option<PathBuf> {
-        self.kept
-            .clone()
-            .filter(|_| self.output.quiet || self.output.json)
+    /// Returns what was kept, and where, unless that was said already.
+    pub(crate) fn unsaid_kept(&mut self) -> Vec<String> {
+        let kept = std::mem::take(&mut self.kept);
+        if self.output.quiet || self.output.json {
+            kept
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn tell_kept(&mut self, what: &str, kept: &Path) {
+        let said = format!("{what} is kept in {}", shown(kept));
+        self.notice(&format!("{said}."));
+        self.kept.push(said);
     }
 
     fn bar(&mut self, template: &str) -> &ProgressBar {
@@ -101,8 +110,11 @@ impl Observer for Narrator {
     }
 
     fn kept(&mut self, kept: &Path) {
-        self.kept = Some(kept.to_owned());
-        self.notice(&format!("What it had changed is kept in {}.", shown(kept)));
+        self.tell_kept("What it had changed", kept);
+    }
+
+    fn printed(&mut self, kept: &Path) {
+        self.tell_kept("What the validation had printed", kept);
     }
 
     fn notice(&mut self, text: &str) {

@@ -47,7 +47,9 @@ pub(crate) fn of_repository(error: &Error) -> String {
         }
         Error::Shut { path } => {
             let path = os_word(path);
-            format!("`ls -ld {path}; lsattr -d {path}` shows why; `chmod u+wx` opens a directory of yours, `chattr -i` takes a mark away")
+            format!(
+                "`ls -ld {path}; lsattr -d {path}` shows why; `chmod u+wx` opens a directory of yours, `chattr -i` takes a mark away"
+            )
         }
         _ => unreachable!("BUG: only what is the matter with the repository comes here"),
     }

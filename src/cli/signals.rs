@@ -1,13 +1,12 @@
 //! The signals of a run and of a commit: they are for the command of a run while that lives, and end the verb at any other time,
 //! until its commit is decided.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::Context as _;
 use mirror::coordinator::{Error, Interrupter};
-use mirror::model::{Kind, shown};
+use mirror::model::Kind;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
@@ -107,25 +106,25 @@ impl Signals {
     }
 }
 
-/// Answers a verb that was refused, and says where its work was `kept`. Whoever was told to end by a signal ends by it: whoever started
+/// Answers a verb that was refused, and says what was `kept`, and where. Whoever was told to end by a signal ends by it: whoever started
 /// us sees that it ended us.
 pub(crate) fn refuse(
     output: Output,
     signal: Option<i32>,
     error: anyhow::Error,
-    kept: Option<PathBuf>,
+    kept: Vec<String>,
 ) -> anyhow::Result<ExitCode> {
     let kind = error.downcast_ref::<Error>().map(Error::kind);
     // What is decided is not ended any more.
     let signal = signal.filter(|_| !matches!(kind, Some(Kind::Pending | Kind::Unknown)));
-    if signal.is_none() && kept.is_none() {
+    if signal.is_none() && kept.is_empty() {
         return Err(error);
     }
     let Some(mut report) = Report::of(&error) else {
         return Err(error);
     };
-    if let Some(kept) = kept {
-        report = report.hinting(format!("What it had changed is kept in {}", shown(kept)));
+    for kept in kept {
+        report = report.hinting(kept);
     }
     let code = report.tell(output.json);
     if let Some(signal) = signal {

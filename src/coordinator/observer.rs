@@ -24,6 +24,14 @@ pub trait Observer {
         self.notice(&format!("What it had changed is kept in {}.", shown(kept)));
     }
 
+    /// What an interrupted validation had printed was kept at `kept`.
+    fn printed(&mut self, kept: &Path) {
+        self.notice(&format!(
+            "What the validation had printed is kept in {}.",
+            shown(kept)
+        ));
+    }
+
     /// Something that the user should know although the verb goes on.
     fn notice(&mut self, text: &str) {
         let _ = text;

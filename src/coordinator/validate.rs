@@ -11,7 +11,7 @@ use crate::coordinator::guarded::{self, Ended};
 use crate::coordinator::plan::Plan;
 use crate::coordinator::{Coordinator, Error, Guard, Leash, Observer, furnish, printed, provider};
 use crate::disk::{self, walk};
-use crate::model::{Entry, Interrupter, shown};
+use crate::model::{Entry, Interrupter};
 
 /// What has to succeed before a commit is decided.
 #[derive(Clone)]
@@ -161,12 +161,7 @@ impl Question<'_> {
             coordinator.keep_printed(&self.plan.order.transaction.id, &file)
         };
         match kept {
-            Ok(Some(kept)) => {
-                observer.notice(&format!(
-                    "What the validation had printed is kept in {}.",
-                    shown(kept)
-                ));
-            }
+            Ok(Some(kept)) => observer.printed(&kept),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "what the validation had printed is not kept"),
         }

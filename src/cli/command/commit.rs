@@ -77,9 +77,13 @@ impl Commit {
         let mut coordinator = context.coordinator()?;
         coordinator.interrupted_by(signals.interrupter());
         coordinator.guarded_by(child::guard().context("Failed finding this program")?);
-        let receipt = match coordinator.commit(&task, &request, &mut Narrator::new(context.output)) {
+        let mut narrator = Narrator::new(context.output);
+        let committed = coordinator.commit(&task, &request, &mut narrator);
+        let kept = narrator.unsaid_kept();
+        drop(narrator);
+        let receipt = match committed {
             Ok(receipt) => receipt,
-            Err(error) => return signals::refuse(context.output, signals.ended_by(), error.into(), None),
+            Err(error) => return signals::refuse(context.output, signals.ended_by(), error.into(), kept),
         };
         warn_of_quarantined(context, &receipt);
         if context.output.quiet && !context.output.json {

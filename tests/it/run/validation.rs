@@ -179,5 +179,19 @@ fn what_a_validation_prints_can_be_read_while_it_goes_on_and_when_it_was_interru
         "{told}"
     );
     assert_eq!(sandbox.shell("cat .mirror/salvage/*.validation"), "so far\n");
+    // With a document it stands in there.
+    let arguments = ["--json", "-w", "src/", "-m", "x", "--validate", validate];
+    let going = signalled(&sandbox, &arguments, "echo x > src/a.js")
+        .env("SEEN", sandbox.beside("again"))
+        .start();
+    sandbox.shell("until [ -e ../again ]; do sleep 0.01; done");
+    sandbox.shell(&format!("kill -TERM {}", going.pid()));
+    let error = going.finish().error_json();
+    let hint = error["error"]["hint"].as_str().unwrap();
+    assert!(
+        hint.contains("What the validation had printed is kept in "),
+        "{hint}"
+    );
+    assert!(hint.contains("What it had changed is kept in "), "{hint}");
     assert_clean(&sandbox);
 }
