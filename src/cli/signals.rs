@@ -1,13 +1,15 @@
 //! The signals of a run and of a commit: they are for the command of a run while that lives, and end the verb at any other time,
 //! until its commit is decided.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::Context as _;
 use mirror::coordinator::{Error, Interrupter};
 use mirror::model::Kind;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::flag;
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::origin::WithOrigin;
 use signal_hook::low_level::emulate_default_handler;
@@ -23,6 +25,10 @@ use super::output::Output;
 pub(crate) struct Signals {
     interrupter: Interrupter,
     state: Arc<Mutex<State>>,
+    /// Whether a signal has come that ends the verb: set where the signal is taken, before anybody has read it.
+    has_come: Arc<AtomicBool>,
+    /// Told when one was read.
+    heard: Arc<Condvar>,
 }
 
 #[derive(Default)]
@@ -45,7 +51,12 @@ impl Signals {
         let own = Self {
             interrupter: Interrupter::default(),
             state: Arc::default(),
+            has_come: Arc::default(),
+            heard: Arc::default(),
         };
+        for signal in forwarded().filter(|signal| ends(*signal)) {
+            flag::register(signal, Arc::clone(&own.has_come)).context("Failed listening for signals")?;
+        }
         let handed = own.clone();
         thread::spawn(move || {
             for origin in &mut signals {
@@ -68,6 +79,10 @@ impl Signals {
     /// Hands all signals to `command` until it has ended. Refuses where one has come before, and answers which.
     pub(crate) fn command_begins(&self, command: impl Fn(Origin) + Send + 'static) -> Result<(), i32> {
         let mut state = self.lock();
+        // One that came before counts as such, however late it is read.
+        while self.has_come.load(Ordering::SeqCst) && state.ended_by.is_none() {
+            state = self.heard.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
         if let Some(signal) = state.ended_by {
             return Err(signal);
         }
@@ -86,12 +101,13 @@ impl Signals {
         let mut state = self.lock();
         if let Some(command) = &state.command {
             command(origin);
-        } else if matches!(origin.signal, SIGTERM | SIGHUP | SIGINT | SIGQUIT) {
+        } else if ends(origin.signal) {
             if state.ended_by.is_some() && !state.is_patient {
                 drop(emulate_default_handler(origin.signal));
             }
             state.ended_by.get_or_insert(origin.signal);
             drop(state);
+            self.heard.notify_all();
             self.interrupter.interrupt();
         }
     }
@@ -104,6 +120,11 @@ impl Signals {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Tells whether a signal ends the verb, where there is no command that it is for.
+fn ends(signal: i32) -> bool {
+    matches!(signal, SIGTERM | SIGHUP | SIGINT | SIGQUIT)
 }
 
 /// Answers a verb that was refused, and says what was `kept`, and where. Whoever was told to end by a signal ends by it: whoever started
