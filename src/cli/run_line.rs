@@ -1,7 +1,7 @@
 //! A run on one line, so that many of them stay readable: how far it is, whom it waits for, what it works on.
 
 use mirror::coordinator::{Phase, Status as State, TaskStatus, WorktreeState};
-use mirror::model::{Pool, Resource, TaskId};
+use mirror::model::{Pool, Resource, TaskId, TransactionState};
 use mirror::store::{Standing, Waiter};
 
 use super::text::plain;
@@ -21,7 +21,13 @@ pub(crate) fn going(state: &State, status: &TaskStatus, phase: Phase) -> String 
     let work = work.filter(|resource| !matches!(resource, Resource::Worktree(_)));
     let about = about(status, work.map(ToString::to_string).collect());
     if status.is_dead {
-        return format!("{}  dead, cleared by the next command, {about}\n", task.id);
+        let state = status.transaction.as_ref().map(|transaction| transaction.state);
+        let what = if state == Some(TransactionState::Decided) {
+            "decided, but not applied yet (`mirror recover`)"
+        } else {
+            "dead, cleared by the next command"
+        };
+        return format!("{}  {what}, {about}\n", task.id);
     }
     if task.standing == Standing::Lost {
         return format!("{}  lost its locks, {about}\n", task.id);

@@ -489,10 +489,20 @@ fn what_may_not_be_written_is_refused_before_the_decision() {
 fn who_comes_after_a_commit_that_cannot_be_applied_is_told_so() {
     let sandbox = repository();
     sandbox.shell("mkdir d; echo 1 > d/x; git add d; git commit -qm d");
-    sandbox.mirror(["begin", "-t", "first", "-w", "d/"]).succeeded();
-    sandbox.stage("first", "d/x", "2\n");
-    let committing =
-        kept_out(&sandbox, &["commit", "-t", "first", "-m", "x"]).env("MIRROR_FAULT", "commit.decided=kill");
+    let first = [
+        "run",
+        "-t",
+        "first",
+        "-w",
+        "d/",
+        "-m",
+        "x",
+        "--",
+        "sh",
+        "-c",
+        "echo 2 > d/x",
+    ];
+    let committing = kept_out(&sandbox, &first).env("MIRROR_FAULT", "commit.decided=kill");
     committing.run();
     sandbox.shell("chmod 555 d");
     let why = "The commit [UUID] of first is decided, but cannot be applied: ";
@@ -511,6 +521,11 @@ fn who_comes_after_a_commit_that_cannot_be_applied_is_told_so() {
             "{text}"
         );
     }
+    let status = kept_out(&sandbox, &["status"]).run().stdout();
+    assert!(
+        status.contains("first  decided, but not applied yet (`mirror recover`)"),
+        "{status}"
+    );
     sandbox
         .mirror(["begin", "-t", "second", "-w", "src/"])
         .succeeded();
