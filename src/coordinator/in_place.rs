@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::coordinator::error_text::path_list;
 use crate::coordinator::put_back::{self, Restored};
 use crate::coordinator::whose::Who;
-use crate::coordinator::{Begun, Coordinator, Error, Observer, StageRequest, StageWhat};
+use crate::coordinator::{Begun, Coordinator, Error, Observer, StageRequest, StageWhat, modes, move_out};
 use crate::disk::contained::{self, FileKind, Root};
 use crate::disk::{self, fault, staged, sync, walk};
 use crate::git::Git;
@@ -121,7 +121,7 @@ pub(super) fn keep(coordinator: &Coordinator, begun: &Begun) -> Result<(), Error
             .map(Git::head)
             .transpose()?
             .and_then(|head| head.tip()),
-        directories: with_modes(&coordinator.root, &locks)?,
+        directories: modes::of(&coordinator.root, &locks)?,
         locks,
         paths,
     };
@@ -154,19 +154,20 @@ pub(super) fn take(
     let Some(mut kept) = Aside::read(&aside.list())? else {
         return Ok(Vec::new());
     };
-    let directories = put_back::chmodded(coordinator, &kept)?;
-    let transaction = &begun.transaction;
-    let Restored { changed, left, .. } =
-        put_back::restore(coordinator, Who::Working, transaction, &aside, &kept, &taken)?;
-    if !left.is_empty() {
-        let task = begun.task.id.clone();
-        return Err(Error::Lost { task });
+    let not_locked = put_back::not_locked(coordinator, &kept)?;
+    if !not_locked.is_empty() {
+        let (task, paths) = (begun.task.id.clone(), not_locked);
+        return Err(Error::NotLocked { task, paths });
     }
+    let directories = modes::chmodded(coordinator, &kept)?;
+    let transaction = &begun.transaction;
+    let restored = put_back::restore(coordinator, Who::Working, transaction, &aside, &kept, &taken)?;
+    let changed = all_of(restored, begun)?;
     fault::point("run.taken");
     // Those that it removed were made anew. The others keep the permissions that it gave them, unless it comes to nothing.
     let is_chmodded = |known: &KeptDirectory| directories.iter().any(|found| found.path == known.path);
     kept.directories.retain(|known| !is_chmodded(known));
-    put_back::modes(coordinator, Who::Working, transaction, &kept)?;
+    modes::put_back(coordinator, Who::Working, transaction, &kept)?;
     kept = Kept { directories, ..kept };
     kept.write(&aside.directories())?;
     // Everything is back: whatever others write there from now on is not the run's.
@@ -194,6 +195,18 @@ pub(super) fn take(
     Ok(coordinator.stage(&begun.task.id, stage, observer)?.changes)
 }
 
+/// Returns the paths that were put back, if nothing is left in the tree of what a run has changed.
+fn all_of(restored: Restored, begun: &Begun) -> Result<Vec<RepoPath>, Error> {
+    if !restored.left.is_empty() {
+        let task = begun.task.id.clone();
+        return Err(Error::Lost { task });
+    }
+    match restored.stuck.into_iter().next() {
+        Some((path, reason)) => Err(Error::Unchangeable { path, reason }),
+        None => Ok(restored.changed),
+    }
+}
+
 /// Puts back what was there before a run that has come to nothing. What is there instead is kept, since nobody can tell what the
 /// run wrote from what others wrote meanwhile. Where others have the locks by now, or have committed since, what is there is theirs
 /// and stays: then what was there before is kept, and `observer` told where. Answers where the rest is, if it is anything. Doing it
@@ -208,14 +221,15 @@ pub(super) fn put_back(
     let out = coordinator.layout.salvage(&transaction.id);
     if let Some(kept) = Aside::read(&aside.list())? {
         // First: nobody may be able to look into a directory.
-        put_back::modes(coordinator, who, transaction, &kept)?;
+        modes::put_back(coordinator, who, transaction, &kept)?;
         let restored = put_back::restore(coordinator, who, transaction, &aside, &kept, &out)?;
         tell_of_left(&restored, observer);
+        modes::make_missing(coordinator, who, transaction, &kept)?;
     }
     for list in [aside.list(), aside.directories()] {
         // Last: what was missing was made anew.
         if let Some(kept) = Aside::read(&list)? {
-            put_back::modes(coordinator, who, transaction, &kept)?;
+            modes::put_back(coordinator, who, transaction, &kept)?;
         }
     }
     Ok(contained::stat(&out)?.is_some().then_some(out))
@@ -223,13 +237,17 @@ pub(super) fn put_back(
 
 /// Says what was not put back.
 fn tell_of_left(restored: &Restored, observer: &mut dyn Observer) {
-    if restored.left.is_empty() {
-        return;
+    if !restored.left.is_empty() {
+        let left = path_list(&restored.left);
+        observer.notice(&format!(
+            "Others hold this by now or have committed it since, so it is left as it is: {left}."
+        ));
     }
-    let left = path_list(&restored.left);
-    observer.notice(&format!(
-        "Others had the locks since, so this is left as it is now: {left}."
-    ));
+    for (path, reason) in &restored.stuck {
+        observer.notice(&format!(
+            "This cannot be put back, so it is left as it is: {path} ({reason})."
+        ));
+    }
     if let Some(before) = &restored.before {
         observer.notice(&format!(
             "What was there before the run is kept in {}.",
@@ -249,7 +267,7 @@ pub(super) fn salvage(
     }
     let kept = coordinator.layout.salvage(&transaction.id);
     disk::create_private_dir(&coordinator.layout.salvages())?;
-    disk::rename(&taken, &kept)?;
+    move_out::merge(&taken, &kept)?;
     Ok(Some(kept))
 }
 
@@ -275,57 +293,8 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     }
 }
 
-/// Lists the directories that `locks` cover, with their permissions.
-fn with_modes(root: &Root, locks: &[Resource]) -> Result<Vec<KeptDirectory>, Error> {
-    let mut paths = directories(root, locks)?;
-    paths.extend(locks.iter().filter_map(|lock| match lock {
-        Resource::Directory(Some(path), _) => Some(path.clone()),
-        _ => None,
-    }));
-    let mut found = Vec::with_capacity(paths.len());
-    for path in paths {
-        if let Some((_, stat)) = root.find(&path)?
-            && stat.kind == FileKind::Directory
-        {
-            let (mode, left) = (stat.mode & put_back::PERMISSIONS, None);
-            found.push(KeptDirectory { path, mode, left });
-        }
-    }
-    Ok(found)
-}
-
-/// Lists the directories below those that are locked.
-pub(super) fn directories(root: &Root, locks: &[Resource]) -> Result<BTreeSet<RepoPath>, Error> {
-    let mut found = BTreeSet::new();
-    for resource in locks {
-        let Resource::Directory(above, _) = resource else {
-            continue;
-        };
-        let from = above.as_ref().map_or_else(
-            || root.path().to_owned(),
-            |above| root.path().join(above.as_path()),
-        );
-        if contained::stat(&from)?.is_none_or(|stat| stat.kind != FileKind::Directory) {
-            continue;
-        }
-        walk::below(&from, &mut |below| {
-            let path = match above {
-                Some(above) => above.join(below),
-                None => RepoPath::new(below),
-            };
-            found.extend(path.ok());
-            Ok::<_, Error>(true)
-        })?;
-    }
-    Ok(found)
-}
-
 /// Lists the files that `locks` cover, without those that git ignores.
-pub(super) fn covered(
-    coordinator: &Coordinator,
-    root: &Root,
-    locks: &[Resource],
-) -> Result<Vec<RepoPath>, Error> {
+fn covered(coordinator: &Coordinator, root: &Root, locks: &[Resource]) -> Result<Vec<RepoPath>, Error> {
     let mut files = BTreeSet::new();
     for resource in locks {
         let found = match resource {
@@ -339,6 +308,15 @@ pub(super) fn covered(
         };
         files.extend(found.into_iter().filter(|path| resource.covers_path(path)));
     }
+    unignored(coordinator, root, files)
+}
+
+/// Returns those of `files` that are files, without those that git ignores.
+pub(super) fn unignored(
+    coordinator: &Coordinator,
+    root: &Root,
+    files: BTreeSet<RepoPath>,
+) -> Result<Vec<RepoPath>, Error> {
     let git = match &coordinator.git {
         Some(_) => Git::open(root.path())?,
         None => None,

@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::coordinator::in_place::{self, Aside, Kept, KeptDirectory};
+use crate::coordinator::error_text::with_causes;
+use crate::coordinator::in_place::{self, Aside, Kept};
+use crate::coordinator::reach::{self, Reach};
 use crate::coordinator::whose::{self, Who};
-use crate::coordinator::{Coordinator, Error};
-use crate::disk::contained::{Dir, FileKind, Parent, Root};
-use crate::disk::{self, exchange, fault, metadata, sync};
-use crate::model::{Depth, RepoPath, Resource};
+use crate::coordinator::{Coordinator, Error, move_out};
+use crate::disk::contained::{self, Dir, FileKind, Parent, Root, Stat};
+use crate::disk::{self, DiskError, exchange, fault, sync};
+use crate::model::{Depth, RepoPath, Resource, shown};
 use crate::store::Transaction;
 use crate::workspace::present;
-
-/// The part of a mode that says who may do what.
-pub(super) const PERMISSIONS: u32 = 0o7777;
 
 /// What came of putting back.
 pub(super) struct Restored {
@@ -21,11 +20,14 @@ pub(super) struct Restored {
     pub(super) changed: Vec<RepoPath>,
     /// Those that differ still, since they are not the run's to put back.
     pub(super) left: Vec<RepoPath>,
+    /// Those that differ still, since it cannot be done, and why.
+    pub(super) stuck: Vec<(RepoPath, String)>,
     /// Where is kept what these held, if they held anything.
     pub(super) before: Option<PathBuf>,
 }
 
-/// Makes every covered path what it was; moves what is there instead to `out`.
+/// Makes every covered path what it was; moves what is there instead to `out`. What cannot be moved or put back is left, and is in
+/// nobody else's way; on a failure that may pass, the rest is put back all the same.
 pub(super) fn restore(
     coordinator: &mut Coordinator,
     who: Who,
@@ -35,50 +37,176 @@ pub(super) fn restore(
     out: &Path,
 ) -> Result<Restored, Error> {
     let root = &root_of(coordinator, kept)?;
+    open_shut(coordinator, who, transaction, kept)?;
     let (paths, was_there) = differing(coordinator, root, aside, kept)?;
-    let wanted = paths
-        .iter()
-        .map(|path| Ok((path.clone(), resource_of(root, path)?)));
-    let wanted: BTreeMap<RepoPath, Resource> = wanted.collect::<Result<_, Error>>()?;
+    let wanted = wanted(coordinator, transaction, root, kept, &paths)?;
     let mut ours = whose::ours(coordinator, who, transaction, kept, &wanted)?;
+    let mut failures = Failures::default();
     // What is in the way of a directory, and what lies in a directory that is in the way, goes out first.
-    for path in paths.iter().rev() {
+    for (path, resource) in wanted.iter().rev() {
         // Once more: between any two steps this process may stand still for as long as it takes to lose everything.
-        if ours.contains(path) && !whose::is_still(coordinator, who, transaction, kept, path, &wanted[path])?
-        {
+        let is_ours =
+            ours.contains(path) && whose::is_still(coordinator, who, transaction, kept, path, resource)?;
+        let is_out = is_ours
+            && failures.judge(path, require_copy(path, was_there.get(path)))
+            && failures.judge(
+                path,
+                reach::with_open(root, &kept.locks, path, || move_out(root, path, resource, out)),
+            )
+            && !stands(root, path);
+        if !is_out {
             ours.remove(path);
-        }
-        if ours.contains(path) {
-            move_out(root, path, out)?;
         }
     }
     fault::point("run.out");
-    for path in &ours {
-        if let Some(copy) = was_there.get(path) {
-            bring_back(root, path, copy, &aside.kept.join("draft"))?;
-        } else {
+    // What stays in the way of a directory is in the way of all that was in it.
+    let stays: BTreeSet<&RepoPath> = wanted.keys().filter(|path| !ours.contains(path)).collect();
+    ours.retain(|path| {
+        !was_there.contains_key(path) || !path.ancestors().any(|above| stays.contains(&above))
+    });
+    for path in &ours.clone() {
+        let put = || match was_there.get(path) {
+            Some(copy) => bring_back(root, path, copy, &aside.kept.join("draft")),
             // A directory that was made for it.
-            root.remove_empty_parents(path)?;
+            None => Ok(root.remove_empty_parents(path)?),
+        };
+        if !failures.judge(path, reach::with_open(root, &kept.locks, path, put)) {
+            ours.remove(path);
         }
     }
-    let left: Vec<RepoPath> = paths.into_iter().filter(|path| !ours.contains(path)).collect();
-    if left.is_empty() {
+    let Failures { stuck, passing } = failures;
+    let rest: Vec<RepoPath> = wanted.into_keys().filter(|path| !ours.contains(path)).collect();
+    if rest.is_empty() {
         remove_new_directories(root, kept)?;
     }
-    let before = keep_before(coordinator, transaction, &left, &was_there)?;
     if !ours.is_empty() {
         // The copies are all there is of it, and they go with the transaction.
         sync::barrier(root.fd())?;
     }
-    let changed = ours.into_iter().collect();
+    if let Some(error) = passing {
+        return Err(error);
+    }
+    let before = keep_before(coordinator, transaction, &rest, &was_there)?;
+    let is_left = |path: &RepoPath| stuck.iter().all(|(other, _)| other != path);
     Ok(Restored {
-        changed,
-        left,
+        changed: ours.into_iter().collect(),
+        left: rest.into_iter().filter(is_left).collect(),
+        stuck,
         before,
     })
 }
 
-fn root_of(coordinator: &Coordinator, kept: &Kept) -> Result<Root, Error> {
+/// What could not be done.
+#[derive(Default)]
+struct Failures {
+    /// What will not be any better next time.
+    stuck: Vec<(RepoPath, String)>,
+    /// The first of those that may.
+    passing: Option<Error>,
+}
+
+impl Failures {
+    /// Tells whether something was done to a path.
+    fn judge(&mut self, path: &RepoPath, answer: Result<(), Error>) -> bool {
+        let Err(error) = answer else { return true };
+        match error {
+            Error::Unchangeable { reason, .. } => self.stuck.push((path.clone(), reason)),
+            Error::Disk(ref disk) if is_for_good(disk) => {
+                self.stuck.push((path.clone(), with_causes(&error)));
+            }
+            error => self.passing = self.passing.take().or(Some(error)),
+        }
+        false
+    }
+}
+
+/// Tells whether the same act fails again: it is not allowed to us, or the name is that of a mounted file system.
+pub(super) fn is_for_good(error: &DiskError) -> bool {
+    use std::io::ErrorKind::{CrossesDevices, PermissionDenied, ResourceBusy};
+    matches!(error.kind(), PermissionDenied | CrossesDevices | ResourceBusy)
+}
+
+/// Refuses to move away what could not be replaced by what was there.
+fn require_copy(path: &RepoPath, copy: Option<&PathBuf>) -> Result<(), Error> {
+    match copy {
+        Some(copy) if contained::stat(copy)?.is_none() => Err(Error::Unchangeable {
+            path: path.clone(),
+            reason: format!("the copy of what was there, {}, is gone", shown(copy)),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Tells whether something that is not ours to move still has the name.
+fn stands(root: &Root, path: &RepoPath) -> bool {
+    matches!(root.find(path), Ok(Some(_)))
+}
+
+/// Finds what has to be nobody else's before each path is put back. A directory that has taken the place of a file goes as a whole only
+/// where all that may be in it is the run's; otherwise what is in it goes one by one, and it stays while anything of others is in it.
+fn wanted(
+    coordinator: &mut Coordinator,
+    transaction: &Transaction,
+    root: &Root,
+    kept: &Kept,
+    paths: &BTreeSet<RepoPath>,
+) -> Result<BTreeMap<RepoPath, Resource>, Error> {
+    let mut wanted = BTreeMap::new();
+    for path in paths {
+        let mut resource = Resource::File(path.clone());
+        if is_directory(root, path)? {
+            let whole = Resource::Directory(Some(path.clone()), Depth::Recursive);
+            if whose::is_held_whole(coordinator, transaction, kept, &whole)? {
+                resource = whole;
+            } else {
+                let inside = Reach::below(root, path)?.files.into_iter();
+                wanted.extend(inside.map(|path| (path.clone(), Resource::File(path))));
+            }
+        }
+        wanted.insert(path.clone(), resource);
+    }
+    Ok(wanted)
+}
+
+/// Finds what lies in directories that have taken the place of locked files.
+pub(super) fn not_locked(coordinator: &Coordinator, kept: &Kept) -> Result<Vec<RepoPath>, Error> {
+    let root = &root_of(coordinator, kept)?;
+    let mut found = BTreeSet::new();
+    for lock in &kept.locks {
+        if let Resource::File(path) = lock {
+            let inside = Reach::below(root, path)?.files.into_iter();
+            found.extend(inside.filter(|path| !kept.locks.iter().any(|lock| lock.covers_path(path))));
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// Opens the directories that it made and let nobody look into.
+fn open_shut(
+    coordinator: &mut Coordinator,
+    who: Who,
+    transaction: &Transaction,
+    kept: &Kept,
+) -> Result<(), Error> {
+    let root = root_of(coordinator, kept)?;
+    let mut tried: BTreeSet<RepoPath> = kept.directories.iter().map(|known| known.path.clone()).collect();
+    loop {
+        let shut = Reach::of(&root, &kept.locks)?;
+        let shut = shut.shut().filter(|(path, _)| !tried.contains(*path));
+        let shut: BTreeMap<RepoPath, Resource> = shut
+            .map(|(path, _)| (path.clone(), Resource::File(path.clone())))
+            .collect();
+        if shut.is_empty() {
+            return Ok(());
+        }
+        for path in whose::ours(coordinator, who, transaction, kept, &shut)? {
+            reach::open(&root, &path);
+        }
+        tried.extend(shut.into_keys());
+    }
+}
+
+pub(super) fn root_of(coordinator: &Coordinator, kept: &Kept) -> Result<Root, Error> {
     Ok(Root::open(&coordinator.layout.root().join(&kept.root))?)
 }
 
@@ -89,7 +217,8 @@ fn differing(
     aside: &Aside,
     kept: &Kept,
 ) -> Result<(BTreeSet<RepoPath>, BTreeMap<RepoPath, PathBuf>), Error> {
-    let mut all: BTreeSet<RepoPath> = in_place::covered(coordinator, root, &kept.locks)?
+    let files = Reach::of(root, &kept.locks)?.files;
+    let mut all: BTreeSet<RepoPath> = in_place::unignored(coordinator, root, files)?
         .into_iter()
         .collect();
     all.extend(kept.paths.iter().cloned());
@@ -106,23 +235,22 @@ fn differing(
     Ok((differing, was_there))
 }
 
-/// Returns what has to be nobody else's before what is at `path` may be moved: a directory goes with all that is in it.
-fn resource_of(root: &Root, path: &RepoPath) -> Result<Resource, Error> {
-    Ok(if is_directory(root, path)? {
-        Resource::Directory(Some(path.clone()), Depth::Recursive)
-    } else {
-        Resource::File(path.clone())
-    })
-}
-
 /// Removes the directories that were not there, the deepest first.
 fn remove_new_directories(root: &Root, kept: &Kept) -> Result<(), Error> {
     let were: BTreeSet<&RepoPath> = kept.directories.iter().map(|known| &known.path).collect();
-    for directory in in_place::directories(root, &kept.locks)?.into_iter().rev() {
-        if !were.contains(&directory)
-            && let Some((place, _)) = root.find(&directory)?
-        {
-            place.remove_directory_if_empty()?;
+    for directory in Reach::of(root, &kept.locks)?.directories.into_keys().rev() {
+        if were.contains(&directory) {
+            continue;
+        }
+        let removed = reach::with_open(root, &kept.locks, &directory, || {
+            if let Some((place, _)) = root.find(&directory)? {
+                place.remove_directory_if_empty()?;
+            }
+            Ok(())
+        });
+        match removed {
+            Err(Error::Disk(error)) if is_for_good(&error) => {}
+            answer => answer?,
         }
     }
     Ok(())
@@ -139,6 +267,9 @@ fn keep_before(
     let copies = left.iter().filter_map(|path| Some((path, was_there.get(path)?)));
     let mut is_any = false;
     for (path, copy) in copies {
+        if contained::stat(copy)?.is_none() {
+            continue;
+        }
         let target = before.join(path.as_path());
         disk::create_private_dir(&coordinator.layout.salvages())?;
         if let Some(above) = target.parent() {
@@ -154,50 +285,6 @@ fn keep_before(
     Ok(Some(before))
 }
 
-/// Gives directories the permissions that they had.
-pub(super) fn modes(
-    coordinator: &mut Coordinator,
-    who: Who,
-    transaction: &Transaction,
-    kept: &Kept,
-) -> Result<(), Error> {
-    let found = chmodded(coordinator, kept)?;
-    if found.is_empty() {
-        return Ok(());
-    }
-    let wanted = found
-        .iter()
-        .map(|known| (known.path.clone(), Resource::File(known.path.clone())));
-    let ours = whose::ours(coordinator, who, transaction, kept, &wanted.collect())?;
-    let root = root_of(coordinator, kept)?;
-    for known in found.iter().filter(|known| ours.contains(&known.path)) {
-        if let Some((place, _)) = root.find(&known.path)? {
-            metadata::set_directory_mode(&place, known.mode)?;
-        }
-    }
-    Ok(())
-}
-
-/// Finds the directories that have not the permissions that they had, the highest first. Each comes with those that it has.
-pub(super) fn chmodded(coordinator: &Coordinator, kept: &Kept) -> Result<Vec<KeptDirectory>, Error> {
-    let root = root_of(coordinator, kept)?;
-    let mut found = Vec::new();
-    for known in &kept.directories {
-        let now = root.find(&known.path)?.map(|(_, stat)| stat);
-        let Some(now) = now.filter(|now| now.kind == FileKind::Directory) else {
-            continue;
-        };
-        let now = now.mode & PERMISSIONS;
-        if now != known.mode && known.left.is_none_or(|left| left == now) {
-            found.push(KeptDirectory {
-                left: Some(now),
-                ..known.clone()
-            });
-        }
-    }
-    Ok(found)
-}
-
 /// Finds what stands where a directory of one of `paths` was.
 fn in_the_way<'a>(
     root: &Root,
@@ -206,7 +293,7 @@ fn in_the_way<'a>(
     let above: BTreeSet<RepoPath> = paths.flat_map(RepoPath::ancestors).collect();
     let mut found = BTreeSet::new();
     for directory in above {
-        if !is_directory(root, &directory)? && root.find(&directory)?.is_some() {
+        if !is_directory(root, &directory)? && find(root, &directory)?.is_some() {
             found.insert(directory);
         }
     }
@@ -214,17 +301,27 @@ fn in_the_way<'a>(
 }
 
 pub(super) fn is_directory(root: &Root, path: &RepoPath) -> Result<bool, Error> {
-    let found = root.find(path)?;
+    let found = find(root, path)?;
     Ok(found.is_some_and(|(_, stat)| stat.kind == FileKind::Directory))
 }
 
+/// Looks at a path. Where we may not, nothing is there.
+pub(super) fn find(root: &Root, path: &RepoPath) -> Result<Option<(Parent, Stat)>, Error> {
+    Ok(reach::looked_at(|| root.find(path))?.flatten())
+}
+
+/// Tells whether a path holds what it held. Where we may not look, it does not.
 fn is_as_kept(root: &Root, path: &RepoPath, kept: Option<&Path>) -> Result<bool, Error> {
-    let present = match root.find(path) {
-        Ok(Some((place, stat))) => present::entry_of(&place, &stat)?,
-        Ok(None) => None,
-        // A file or a link stands where its directory was.
-        Err(error) if error.is_wrong_kind() => None,
-        Err(error) => return Err(error.into()),
+    let present = root
+        .find(path)
+        .map_err(Error::from)
+        .and_then(|found| match found {
+            Some((place, stat)) => Ok(present::entry_of(&place, &stat)?),
+            None => Ok(None),
+        });
+    let present = match present {
+        Err(Error::Disk(error)) if is_for_good(&error) => return Ok(false),
+        answer => answer?,
     };
     let Some(kept) = kept else {
         return Ok(present.is_none());
@@ -246,25 +343,26 @@ fn place_of(path: &Path) -> Result<Parent, Error> {
     Ok(Dir::open(above)?.child(&name.to_string_lossy()))
 }
 
-/// Moves what is at `path`, if anything, to the same path below `out`.
-fn move_out(root: &Root, path: &RepoPath, out: &Path) -> Result<(), Error> {
-    let found = match root.find(path) {
-        Ok(found) => found,
-        Err(error) if error.is_wrong_kind() => None,
-        Err(error) => return Err(error.into()),
-    };
-    let Some((place, stat)) = found else {
+/// Moves what is at `path`, if anything, to the same path below `out`. A directory that is not ours as a whole is only removed, and
+/// stays if anything is in it.
+fn move_out(root: &Root, path: &RepoPath, resource: &Resource, out: &Path) -> Result<(), Error> {
+    let Some((place, stat)) = root.find(path)? else {
         return Ok(());
     };
-    if stat.kind == FileKind::Directory && place.remove_directory_if_empty()? {
-        return Ok(());
+    if stat.kind == FileKind::Directory {
+        if !matches!(resource, Resource::Directory(..)) {
+            for below in Reach::below(root, path)?.directories.into_keys().rev() {
+                if let Some((place, _)) = root.find(&below)? {
+                    place.remove_directory_if_empty()?;
+                }
+            }
+            return Ok(());
+        }
+        if place.remove_directory_if_empty()? {
+            return Ok(());
+        }
     }
-    let target = out.join(path.as_path());
-    if let Some(above) = target.parent() {
-        disk::create_dir_all(above)?;
-    }
-    disk::remove_any(&target)?;
-    Ok(disk::rename(place.path(), &target)?)
+    move_out::move_below(place.path(), out, path)
 }
 
 /// Puts a copy of the pre-image where it was. Whoever has made something there in the meantime keeps it: the next recovery

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::coordinator::run::Running;
-use crate::coordinator::{Coordinator, Error, Observer, in_place};
-use crate::disk::{self, contained, sync};
+use crate::coordinator::{Coordinator, Error, Observer, in_place, move_out};
+use crate::disk::{contained, sync};
 use crate::store::Transaction;
 use crate::workspace::manifest::Slot;
 
@@ -39,14 +39,10 @@ impl Coordinator {
         let (slots, kept) = (self.slots(&transaction.id)?, self.layout.salvage(&transaction.id));
         for change in staged.iter().filter(|change| change.post.is_some()) {
             let from = slots.path(Slot::Staged(change.slot));
-            let to = kept.join(change.path.as_path());
             if contained::stat(&from)?.is_none() {
                 continue;
             }
-            if let Some(above) = to.parent() {
-                disk::create_dir_all(above)?;
-            }
-            disk::rename(&from, &to)?;
+            move_out::move_below(&from, &kept, &change.path)?;
         }
         if contained::stat(&kept)?.is_none() {
             return Ok(None);

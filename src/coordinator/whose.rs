@@ -35,7 +35,7 @@ pub(super) fn ours(
 ) -> Result<BTreeSet<RepoPath>, Error> {
     let own = held_since(coordinator, transaction, kept)?;
     let fold = resolve::folds(coordinator);
-    let is_own = |path: &RepoPath| own.covers_write(&key(path, fold));
+    let is_own = |path: &RepoPath| covers(&own, &wanted[path], fold);
     let (ours, doubtful): (BTreeSet<_>, BTreeSet<_>) = wanted.keys().cloned().partition(is_own);
     if doubtful.is_empty() {
         return Ok(ours);
@@ -52,7 +52,7 @@ pub(super) fn ours(
         return Ok(ours);
     };
     theirs.extend(doubtful.into_iter().filter(|path| !free.contains_key(path)));
-    Ok(beside(wanted, &theirs))
+    Ok(beside(wanted, &theirs, kept))
 }
 
 /// Tells whether a path that was ours still is.
@@ -69,7 +69,7 @@ pub(super) fn is_still(
         Who::Failing => held(coordinator, &transaction.task, None)?,
         Who::Working | Who::Clearing(_) => held_since(coordinator, transaction, kept)?,
     };
-    if since.covers_write(&key(path, fold)) {
+    if covers(&since, resource, fold) {
         return Ok(true);
     }
     let Who::Clearing(granted) = who else {
@@ -78,6 +78,27 @@ pub(super) fn is_still(
     let mut free = BTreeMap::from([(path.clone(), resource.clone())]);
     drop_used(coordinator, &transaction.task, granted, &mut free)?;
     Ok(!free.is_empty())
+}
+
+/// Tells whether a run has held all of something ever since it began to work.
+pub(super) fn is_held_whole(
+    coordinator: &mut Coordinator,
+    transaction: &Transaction,
+    kept: &Kept,
+    resource: &Resource,
+) -> Result<bool, Error> {
+    let own = held_since(coordinator, transaction, kept)?;
+    Ok(covers(&own, resource, resolve::folds(coordinator)))
+}
+
+/// Tells whether write locks cover all of something. What has the name of a locked file, and is a directory by now, is more than that.
+fn covers(own: &LockSet, resource: &Resource, fold: bool) -> bool {
+    match write(resource, fold).resource {
+        Resource::File(path) => own.covers_write(&path),
+        other => own
+            .iter()
+            .any(|lock| lock.mode == Mode::Write && lock.resource.covers(&other)),
+    }
 }
 
 /// Returns the write locks that a run has had ever since it began to work.
@@ -225,11 +246,17 @@ fn committed_since(
     Ok(Some(found))
 }
 
-/// Returns the paths that neither are among `theirs`, nor above or below any of them: what is moved goes with all that is in it.
-fn beside(wanted: &BTreeMap<RepoPath, Resource>, theirs: &BTreeSet<RepoPath>) -> BTreeSet<RepoPath> {
+/// Returns the paths that neither are among `theirs`, nor above any of them: what is moved goes with all that is in it. What was there
+/// below any of them cannot be put back either.
+fn beside(
+    wanted: &BTreeMap<RepoPath, Resource>,
+    theirs: &BTreeSet<RepoPath>,
+    kept: &Kept,
+) -> BTreeSet<RepoPath> {
+    let were: BTreeSet<&RepoPath> = kept.paths.iter().collect();
     let above: BTreeSet<RepoPath> = theirs.iter().flat_map(RepoPath::ancestors).collect();
     let is_beside = |path: &&RepoPath| {
-        let is_below = path.ancestors().any(|above| theirs.contains(&above));
+        let is_below = were.contains(path) && path.ancestors().any(|above| theirs.contains(&above));
         !theirs.contains(*path) && !above.contains(*path) && !is_below
     };
     wanted.keys().filter(is_beside).cloned().collect()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rustix::fs::{RenameFlags, renameat_with};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::disk::contained::{Dir, Parent};
 use crate::disk::{self, DiskError, Result};
@@ -15,6 +15,11 @@ pub fn exchange(a: &Parent, b: &Parent) -> Result<()> {
 /// Renames, unless the new name is taken.
 pub fn rename_noreplace(from: &Parent, to: &Parent) -> Result<()> {
     rename(from, to, RenameFlags::NOREPLACE, "renaming")
+}
+
+/// Moves something out of the tree to a path of our own, unless that is taken.
+pub fn move_noreplace(from: &Path, to: &Path) -> Result<()> {
+    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(DiskError::errno("renaming", from))
 }
 
 fn rename(from: &Parent, to: &Parent, flags: RenameFlags, doing: &'static str) -> Result<()> {

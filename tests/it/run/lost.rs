@@ -68,7 +68,7 @@ fn assert_theirs_stays(sandbox: &Sandbox, told: &Finished) {
     let text = told.text();
     let kept = "What was there before the run is kept in [SANDBOX]/root/.mirror/salvage/[UUID].before.";
     assert!(text.contains(kept), "{text}");
-    let left = "Others had the locks since, so this is left as it is now: src/a.js, src/b.js, src/c.js.";
+    let left = "Others hold this by now or have committed it since, so it is left as it is: src/a.js, src/b.js, src/c.js.";
     assert!(text.contains(left), "{text}");
     sandbox.mirror(["rollback", "-t", "holder"]).succeeded();
     assert_clean(sandbox);

@@ -12,6 +12,8 @@ mod pool;
 mod power;
 mod replaced;
 mod shown;
+mod stuck;
+mod taken_apart;
 mod validation;
 
 use crate::support::Sandbox;

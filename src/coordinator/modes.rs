@@ -1,0 +1,143 @@
+//! The permissions of directories, which a run in the working tree itself may have changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::coordinator::in_place::{Kept, KeptDirectory};
+use crate::coordinator::put_back::{find, is_for_good, root_of};
+use crate::coordinator::whose::{self, Who};
+use crate::coordinator::{Coordinator, Error};
+use crate::disk::contained::{self, FileKind, Root};
+use crate::disk::{metadata, sync, walk};
+use crate::model::{RepoPath, Resource};
+use crate::store::Transaction;
+
+/// The part of a mode that says who may do what.
+const PERMISSIONS: u32 = 0o7777;
+
+/// Gives directories the permissions that they had, the highest first: they let us look at those below.
+pub(super) fn put_back(
+    coordinator: &mut Coordinator,
+    who: Who,
+    transaction: &Transaction,
+    kept: &Kept,
+) -> Result<(), Error> {
+    let root = root_of(coordinator, kept)?;
+    let mut tried = BTreeSet::new();
+    loop {
+        let mut found = chmodded(coordinator, kept)?;
+        found.retain(|known| !tried.contains(&known.path));
+        if found.is_empty() {
+            return Ok(());
+        }
+        let wanted = found
+            .iter()
+            .map(|known| (known.path.clone(), Resource::File(known.path.clone())));
+        let ours = whose::ours(coordinator, who, transaction, kept, &wanted.collect())?;
+        for known in found.iter().filter(|known| ours.contains(&known.path)) {
+            let Some((place, _)) = find(&root, &known.path)? else {
+                continue;
+            };
+            let set = || metadata::set_directory_mode(&place, known.mode);
+            match set().or_else(|_| set()) {
+                // It is somebody else's by now.
+                Err(error) if is_for_good(&error) => {
+                    tracing::warn!(%error, "the permissions of a directory are left as they are");
+                }
+                answer => answer?,
+            }
+        }
+        tried.extend(found.into_iter().map(|known| known.path));
+    }
+}
+
+/// Makes the directories anew that are gone, even though nothing was in them.
+pub(super) fn make_missing(
+    coordinator: &mut Coordinator,
+    who: Who,
+    transaction: &Transaction,
+    kept: &Kept,
+) -> Result<(), Error> {
+    let root = root_of(coordinator, kept)?;
+    let mut gone = BTreeMap::new();
+    for KeptDirectory { path, .. } in &kept.directories {
+        if find(&root, path)?.is_none() {
+            gone.insert(path.clone(), Resource::File(path.clone()));
+        }
+    }
+    if gone.is_empty() {
+        return Ok(());
+    }
+    for path in whose::ours(coordinator, who, transaction, kept, &gone)? {
+        match root.make_parents(&path.join(b"in it")?) {
+            // Something that was left stands in its place.
+            Err(error) if error.is_wrong_kind() || is_for_good(&error) => {}
+            answer => drop(answer?),
+        }
+    }
+    Ok(sync::barrier(root.fd())?)
+}
+
+/// Finds the directories that have not the permissions that they had, the highest first. Each comes with those that it has.
+pub(super) fn chmodded(coordinator: &Coordinator, kept: &Kept) -> Result<Vec<KeptDirectory>, Error> {
+    let root = root_of(coordinator, kept)?;
+    let mut found = Vec::new();
+    for known in &kept.directories {
+        let now = find(&root, &known.path)?.map(|(_, stat)| stat);
+        let Some(now) = now.filter(|now| now.kind == FileKind::Directory) else {
+            continue;
+        };
+        let now = now.mode & PERMISSIONS;
+        if now != known.mode && known.left.is_none_or(|left| left == now) {
+            found.push(KeptDirectory {
+                left: Some(now),
+                ..known.clone()
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// Lists the directories that `locks` cover, with their permissions.
+pub(super) fn of(root: &Root, locks: &[Resource]) -> Result<Vec<KeptDirectory>, Error> {
+    let mut paths = directories(root, locks)?;
+    paths.extend(locks.iter().filter_map(|lock| match lock {
+        Resource::Directory(Some(path), _) => Some(path.clone()),
+        _ => None,
+    }));
+    let mut found = Vec::with_capacity(paths.len());
+    for path in paths {
+        if let Some((_, stat)) = root.find(&path)?
+            && stat.kind == FileKind::Directory
+        {
+            let (mode, left) = (stat.mode & PERMISSIONS, None);
+            found.push(KeptDirectory { path, mode, left });
+        }
+    }
+    Ok(found)
+}
+
+/// Lists the directories below those that are locked.
+fn directories(root: &Root, locks: &[Resource]) -> Result<BTreeSet<RepoPath>, Error> {
+    let mut found = BTreeSet::new();
+    for resource in locks {
+        let Resource::Directory(above, _) = resource else {
+            continue;
+        };
+        let from = above.as_ref().map_or_else(
+            || root.path().to_owned(),
+            |above| root.path().join(above.as_path()),
+        );
+        if contained::stat(&from)?.is_none_or(|stat| stat.kind != FileKind::Directory) {
+            continue;
+        }
+        walk::below(&from, &mut |below| {
+            let path = match above {
+                Some(above) => above.join(below),
+                None => RepoPath::new(below),
+            };
+            found.extend(path.ok());
+            Ok::<_, Error>(true)
+        })?;
+    }
+    Ok(found)
+}
