@@ -236,6 +236,12 @@ fn of_run(error: &RunRefusal) -> Vec<String> {
             word(&format!("./{program}"))
         ),
         RunRefusal::NotFound { .. } => "Name it by a path from where you stand, or `git add` it: `ls -l` shows what is there".to_owned(),
+        RunRefusal::NotPutBack { task, .. } | RunRefusal::NotRolledBack { task, .. } => format!(
+            "Mend the cause and run `mirror recover`, or leave what is there with `mirror rollback -t {task}`: what was there before is kept"
+        ),
+        RunRefusal::StandsStill { .. } => {
+            "End its process with `kill -KILL` (`mirror status` shows it), and run `mirror recover`".to_owned()
+        }
         RunRefusal::CopyReplaced { .. } => "Run it again with a command that leaves \"$MIRROR_ROOT\" itself where it is, and may read and write it; what is in there it may change as it likes".to_owned(),
     };
     vec![one]

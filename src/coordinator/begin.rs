@@ -162,7 +162,7 @@ impl Coordinator {
         };
         let grant = self.acquire(&Asker::New(task), &asked, request.wait, observer)?;
         // Its locks may come from a run that was killed a moment ago, and has not been cleared up after.
-        let cleared = self.bury_dead_runs(Some((&request.task, &grant.granted)), observer);
+        let cleared = self.bury_dead_runs(Some((&request.task, &grant.granted)), request.wait, observer);
         if let Err(error) = cleared {
             self.give_up_beginning(&request.task, &id);
             return Err(error);

@@ -18,7 +18,7 @@ use crate::coordinator::{Begun, Coordinator, Error, Observer, StageRequest, Stag
 use crate::disk::contained::{self, FileKind, Root};
 use crate::disk::{self, fault, staged, sync, walk};
 use crate::git::Git;
-use crate::model::{Change, Mode, ObjectId, RepoPath, Resource, Token, TransactionId, shown};
+use crate::model::{Change, Lock, Mode, ObjectId, RepoPath, Resource, Token, TransactionId, overlap, shown};
 use crate::store::Transaction;
 
 /// What was there when the run began. It stands for itself: whoever puts it back has nothing else to go by.
@@ -66,7 +66,7 @@ impl Aside {
     }
 
     /// The list is written last: without it nothing was kept, and the run had not begun to work.
-    fn list(&self) -> PathBuf {
+    pub(super) fn list(&self) -> PathBuf {
         self.kept.join("list")
     }
 
@@ -75,7 +75,7 @@ impl Aside {
         self.kept.join("directories")
     }
 
-    fn read(list: &Path) -> Result<Option<Kept>, Error> {
+    pub(super) fn read(list: &Path) -> Result<Option<Kept>, Error> {
         let Some(bytes) = disk::read_if_there(list)? else {
             return Ok(None);
         };
@@ -274,6 +274,16 @@ pub(super) fn salvage(
 /// Tells whether the pre-images of a transaction are kept.
 pub(super) fn is_kept(coordinator: &Coordinator, transaction: &TransactionId) -> Result<bool, Error> {
     Ok(contained::stat(&Aside::of(coordinator, transaction).list())?.is_some())
+}
+
+/// Tells whether a run in place may have changed anything that `locks` cover. Where that is not known any more, it may.
+pub(super) fn reaches(coordinator: &Coordinator, transaction: &TransactionId, locks: &[Lock]) -> bool {
+    let aside = Aside::of(coordinator, transaction);
+    Aside::read(&aside.list()).map_or(true, |kept| {
+        let own = kept.map(|kept| kept.locks).unwrap_or_default();
+        own.iter()
+            .any(|own| locks.iter().any(|lock| overlap(own, &lock.resource)))
+    })
 }
 
 /// Pipes and sockets are nobody's work: as to git, they are not there.

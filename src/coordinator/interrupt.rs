@@ -1,8 +1,9 @@
 //! Ending a verb before its commit is decided. After the decision nobody is heard any more: it only goes forward.
 
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use crate::coordinator::{Coordinator, Error, Leash, RunRefusal};
 use crate::disk;
@@ -55,8 +56,19 @@ impl Coordinator {
     }
 
     fn lock_for(&self, task: &TaskId, path: PathBuf) -> Result<FileLock, Error> {
+        let lock = self.lock_within(task, path, Duration::MAX)?;
+        Ok(lock.unwrap_or_else(|| unreachable!("BUG: time without end does not end")))
+    }
+
+    /// Takes a lock, waiting at most so long for whoever holds it, unless somebody interrupts.
+    pub(super) fn lock_within(
+        &self,
+        task: &TaskId,
+        path: PathBuf,
+        limit: Duration,
+    ) -> Result<Option<FileLock>, Error> {
         if let Some(lock) = FileLock::try_acquire(&path)? {
-            return Ok(lock);
+            return Ok(Some(lock));
         }
         let (tell, told) = mpsc::channel();
         let interrupted = tell.clone();
@@ -65,10 +77,13 @@ impl Coordinator {
             .when_interrupted(move || drop(interrupted.send(None)));
         // Nothing can end a wait for a file lock. The thread that is left behind gives it back as soon as it has it.
         thread::spawn(move || drop(tell.send(Some(FileLock::acquire(&path)))));
-        match told.recv() {
-            Ok(Some(lock)) => Ok(lock?),
+        match told.recv_timeout(limit) {
+            Ok(Some(lock)) => Ok(Some(lock?)),
             Ok(None) => Err(Error::Interrupted { task: task.clone() }),
-            Err(_) => unreachable!("BUG: the thread that waits for the lock says how that ended"),
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => {
+                unreachable!("BUG: the thread that waits for the lock says how that ended")
+            }
         }
     }
 }

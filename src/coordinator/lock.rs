@@ -71,7 +71,7 @@ impl Coordinator {
         let before = self.store.task(task)?.map(|task| task.locks);
         let grant = self.acquire(&Asker::Task(task.clone()), &wants, request.wait, observer)?;
         // They may come from a run that was killed a moment ago, and has not been cleared up after.
-        if let Err(error) = self.bury_dead_runs(Some((task, &grant.granted)), observer) {
+        if let Err(error) = self.bury_dead_runs(Some((task, &grant.granted)), request.wait, observer) {
             self.take_back(task, before.as_deref(), &grant);
             return Err(error);
         }
@@ -113,7 +113,7 @@ impl Coordinator {
             .iter()
             .map(|lock| lock.resource)
             .collect();
-        self.end_runs_in_place(request.from.as_ref(), &resources)?;
+        let still = self.end_runs_in_place(request.from.as_ref(), &resources)?;
         let stolen = self.store.steal(&Steal {
             from: request.from.clone(),
             resources,
@@ -121,7 +121,10 @@ impl Coordinator {
             reason: request.reason.clone(),
         })?;
         // One that began to work between the look and the theft puts back what it has kept, before anybody may write.
-        for conflict in &stolen {
+        for conflict in stolen
+            .iter()
+            .filter(|conflict| !still.contains(&conflict.holder.task))
+        {
             if let Err(error) = self.end_runs_in_place(Some(&conflict.holder.task), &[]) {
                 tracing::warn!(%error, "a run in place may still put back what it has kept");
             }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::coordinator::{Coordinator, Error, in_place, settle};
+use crate::coordinator::{Coordinator, Error, RunRefusal, in_place, settle};
 use crate::model::{TaskId, TransactionId, TransactionState};
 use crate::store::Release;
 
@@ -17,6 +17,8 @@ pub struct RolledBack {
     pub dropped: usize,
     /// Where everything is kept that belonged to a decided commit which could not be completed.
     pub kept: Option<PathBuf>,
+    /// Where is kept what was there before a run in the working tree itself that could not be put back.
+    pub before: Option<PathBuf>,
 }
 
 impl Coordinator {
@@ -43,20 +45,30 @@ impl Coordinator {
                 transaction: None,
                 dropped: 0,
                 kept: None,
+                before: None,
             });
         };
         if in_place::is_kept(self, &transaction.id)? {
             // It puts back what it has changed before it is rolled back: with its transaction, all that there was before would go.
-            self.end_runs_in_place(Some(task), &[])?;
+            let still = self.end_runs_in_place(Some(task), &[])?;
+            if !still.is_empty() {
+                self.store
+                    .release(task, &Release::All)
+                    .map_err(|error| Error::of_lease(error, task))?;
+                return Err(RunRefusal::StandsStill { task: task.clone() }.into());
+            }
             if self.store.current_transaction(task)?.is_none() {
                 return Ok(RolledBack {
                     task: task.clone(),
                     transaction: Some(transaction.id),
                     dropped: 0,
                     kept: None,
+                    before: None,
                 });
             }
         }
+        // A killed one that cannot be put back is given up.
+        let before = self.salvage_before(&transaction)?;
         let _own = self.hold(&transaction.id)?;
         // It may have ended while we waited for the other process.
         let transaction = self.open_transaction(task)?;
@@ -84,6 +96,7 @@ impl Coordinator {
             transaction: Some(transaction.id),
             dropped,
             kept,
+            before,
         })
     }
 }

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use crate::config::Strategy;
 use crate::coordinator::begin::Start;
 use crate::coordinator::commit::Backing;
+use crate::coordinator::error_text::with_causes;
 use crate::coordinator::heartbeat::Heartbeat;
 use crate::coordinator::leased::Leased;
 use crate::coordinator::running::Mark;
@@ -77,7 +78,7 @@ pub(super) struct Running {
     heartbeat: Heartbeat,
     pub(super) leased: Option<Leased>,
     /// Whether somebody was told where its work is kept.
-    is_kept: bool,
+    pub(super) is_kept: bool,
     why: Why,
 }
 
@@ -98,12 +99,13 @@ impl Coordinator {
             self.run_begun(request, &mut running, work, observer)
         }));
         self.note_why(&running.why, &caught);
-        self.end_run(running, matches!(caught, Ok(Ok(_))), observer);
+        let undone = self.end_run(running, matches!(caught, Ok(Ok(_))), observer);
         self.store.after_command();
         let ran = caught.unwrap_or_else(|panic| panic::resume_unwind(panic));
         ran.map_err(|error| match error {
             RunError::Refused(error) => RunError::Refused(self.interrupted_instead(task, error)),
-            work @ RunError::Work(_) => work,
+            // Nobody may be told that it is rolled back.
+            work @ RunError::Work(_) => undone.map_or_else(RunError::Refused, |()| work),
         })
     }
 
@@ -275,11 +277,15 @@ impl Coordinator {
         Ok(receipt)
     }
 
-    /// Gives back what a run has: what is not committed is dropped.
-    fn end_run(&mut self, running: Running, is_over: bool, observer: &mut dyn Observer) {
-        let is_given_up = is_over || self.give_up_run(&running, observer);
-        let is_clear =
-            is_given_up && (running.leased.is_some() || !self.has_copy(&running.begun.transaction));
+    /// Gives back what a run has: what is not committed is dropped. Fails if what it did in the working tree itself is left to recovery.
+    fn end_run(&mut self, running: Running, is_over: bool, observer: &mut dyn Observer) -> Result<(), Error> {
+        let given_up = if is_over {
+            Ok(true)
+        } else {
+            self.give_up_run(&running, observer)
+        };
+        let is_clear = matches!(given_up, Ok(true))
+            && (running.leased.is_some() || !self.has_copy(&running.begun.transaction));
         let Running {
             mark,
             heartbeat,
@@ -294,20 +300,28 @@ impl Coordinator {
             mark.remove();
         }
         // Left in its place and free, the mark tells recovery that there is something to clear up.
+        given_up.map(|_| ())
     }
 
     /// Rolls a run back, if it has not been decided and nobody is to look at it. Best effort: what fails here is what a kill would
     /// leave, and recovery knows that.
     ///
-    /// Answers whether nothing is left of it.
-    fn give_up_run(&mut self, running: &Running, observer: &mut dyn Observer) -> bool {
-        match self.drop_run(running, observer) {
-            Ok(is_clear) => is_clear,
-            Err(error) => {
-                tracing::warn!(%error, "rolling the run back is left to recovery");
-                false
-            }
+    /// Answers whether nothing is left of it. Fails if something of it is in the working tree itself.
+    fn give_up_run(&mut self, running: &Running, observer: &mut dyn Observer) -> Result<bool, Error> {
+        let error = match self.drop_run(running, observer) {
+            Ok(is_clear) => return Ok(is_clear),
+            Err(error) => error,
+        };
+        tracing::warn!(%error, "rolling the run back is left to recovery");
+        let Begun { task, transaction } = &running.begun;
+        if !in_place::is_kept(self, &transaction.id).unwrap_or(false) {
+            return Ok(false);
         }
+        let (task, reason) = (task.id.clone(), with_causes(&error));
+        observer.notice(&format!(
+            "The next command tries again to put back what the run {task} has changed in the working tree."
+        ));
+        Err(RunRefusal::NotRolledBack { task, reason }.into())
     }
 
     fn drop_run(&mut self, running: &Running, observer: &mut dyn Observer) -> Result<bool, Error> {
@@ -329,27 +343,6 @@ impl Coordinator {
             _ => Ok(true),
         }
     }
-
-    /// Keeps the finished work of a run whose commit is refused.
-    fn keep_work(&mut self, running: &mut Running, error: Error, observer: &mut dyn Observer) -> Error {
-        if is_decided(&error) {
-            return error;
-        }
-        match self.salvage(running, observer) {
-            Ok(Some(kept)) => {
-                observer.kept(&kept);
-                running.is_kept = true;
-            }
-            Ok(None) => {}
-            Err(worse) => tracing::warn!(error = %worse, "what it had changed is not kept"),
-        }
-        error
-    }
-}
-
-/// Whether what was done is safe already.
-fn is_decided(error: &Error) -> bool {
-    matches!(error, Error::Pending { .. } | Error::Undetermined { .. })
 }
 
 impl Running {

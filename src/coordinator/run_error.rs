@@ -91,6 +91,32 @@ pub enum RunRefusal {
         /// The task.
         task: TaskId,
     },
+    /// What a killed run in the working tree itself has changed is there still.
+    #[error("What the killed run {task} has changed in the working tree is not put back yet: {reason}")]
+    NotPutBack {
+        /// Its task.
+        task: TaskId,
+        /// Why not.
+        reason: String,
+    },
+    /// The work failed, and what it has changed in the working tree itself is there still.
+    #[error(
+        "The work of the run {task} failed, and what it has changed in the working tree is not put back yet: {reason}"
+    )]
+    NotRolledBack {
+        /// The task.
+        task: TaskId,
+        /// Why not.
+        reason: String,
+    },
+    /// A run in the working tree itself that is to end, and stands still.
+    #[error(
+        "The run {task} stands still: its locks are given back, but what it has changed in the working tree is put back only when its process goes on or is killed"
+    )]
+    StandsStill {
+        /// The task.
+        task: TaskId,
+    },
     /// There is no such program.
     #[error(
         "The program {program} was not found{}; the run is rolled back",
@@ -119,14 +145,17 @@ impl RunRefusal {
     /// Returns what kind of failure this is.
     pub(super) fn kind(&self) -> Kind {
         match self {
-            Self::Held { .. } | Self::GrowthHeld { .. } => Kind::Held,
+            Self::Held { .. }
+            | Self::GrowthHeld { .. }
+            | Self::NotPutBack { .. }
+            | Self::StandsStill { .. } => Kind::Held,
             Self::Lost { .. } => Kind::Lost,
             Self::Interrupted { .. } => Kind::Interrupted,
             Self::OutsideLockSet { .. }
             | Self::Overtaken { .. }
             | Self::CommittedSince { .. }
             | Self::MergeConflict { .. } => Kind::Conflict,
-            Self::NotFound { .. } | Self::CopyReplaced { .. } => Kind::Rejected,
+            Self::NotFound { .. } | Self::CopyReplaced { .. } | Self::NotRolledBack { .. } => Kind::Rejected,
             Self::Inside { .. } | Self::GoesOn { .. } => Kind::Usage,
         }
     }

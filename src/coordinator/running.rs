@@ -6,15 +6,26 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use crate::coordinator::error_text::with_causes;
 use crate::coordinator::whose::Who;
 use crate::coordinator::worktrees::{Worktree, stop_strays};
-use crate::coordinator::{Coordinator, Error, Observer, RunRefusal, guarded, in_place, landing, settle};
+use crate::coordinator::{
+    Coordinator, Error, Observer, RunRefusal, Silent, guarded, in_place, landing, settle,
+};
 use crate::disk::contained;
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault};
 use crate::model::{EventKind, Lock, Resource, TaskId, TransactionId, TransactionState, Verdict, overlap};
-use crate::store::{NewEvent, Release};
+use crate::store::{NewEvent, Release, Transaction, Wait};
+
+/// How long somebody who does not wait for locks is patient with whoever puts back what a killed run has left there.
+const PUT_BACK_GRACE: Duration = Duration::from_secs(5);
+
+/// How long a run whose command was ended has to put everything back before its locks are taken all the same. It leaves then what
+/// others have made since.
+const END_GRACE: Duration = Duration::from_secs(5);
 
 /// The largest mark that is read, in bytes: it holds the name of a task.
 const MARK_BYTES_MAX: u64 = 256;
@@ -54,16 +65,20 @@ impl Coordinator {
         Ok(Mark { path, _lock: lock })
     }
 
-    /// Finds what was killed. Each comes with its mark, which keeps others from clearing up after it as well. Whoever `waits` finds
-    /// nothing that somebody else clears up at this moment: it is over then.
-    fn dead(&mut self, waits: bool) -> Result<Vec<(String, Mark)>, Error> {
+    /// Finds what was killed. Each comes with its mark, which keeps others from clearing up after it as well. Whoever was `granted`
+    /// what somebody else puts back at this moment finds nothing of that: it is over then.
+    fn dead(
+        &mut self,
+        granted: Option<(&TaskId, &[Lock])>,
+        wait: Wait,
+    ) -> Result<Vec<(String, Mark)>, Error> {
         let mut dead = Vec::new();
         for name in disk::list(&self.layout.runs())? {
             let path = self.layout.runs().join(&name);
             let Ok(name) = name.into_string() else { continue };
-            let lock = match FileLock::try_acquire(&path)? {
-                None if waits && self.is_put_back_by_another(&name)? => Some(FileLock::acquire(&path)?),
-                lock => lock,
+            let lock = match (FileLock::try_acquire(&path)?, granted) {
+                (None, Some((task, locks))) => self.lock_put_back(task, locks, &name, wait)?,
+                (lock, _) => lock,
             };
             if let Some(lock) = lock {
                 dead.push((name, Mark { path, _lock: lock }));
@@ -72,19 +87,43 @@ impl Coordinator {
         Ok(dead)
     }
 
-    /// Tells whether a mark is that of a run in place that was killed: whoever holds it puts things back.
-    fn is_put_back_by_another(&mut self, name: &str) -> Result<bool, Error> {
+    /// Waits until somebody else has put back what a killed run in place has left where `task` was granted its locks.
+    fn lock_put_back(
+        &mut self,
+        task: &TaskId,
+        granted: &[Lock],
+        name: &str,
+        wait: Wait,
+    ) -> Result<Option<FileLock>, Error> {
+        let Some(run) = self.put_back_by_another(name)? else {
+            return Ok(None);
+        };
+        if !in_place::reaches(self, &run.id, granted) {
+            return Ok(None);
+        }
+        let limit = match wait {
+            Wait::Never => PUT_BACK_GRACE,
+            Wait::UpTo(limit) => limit,
+        };
+        let lock = self.lock_within(task, self.layout.run(&run.id), limit)?;
+        let refusal = || RunRefusal::NotPutBack {
+            task: run.task,
+            reason: "another process is at it, and does not end".to_owned(),
+        };
+        Ok(Some(lock.ok_or_else(refusal)?))
+    }
+
+    /// Returns the run in place that was killed whose mark this is: whoever holds it puts things back.
+    fn put_back_by_another(&mut self, name: &str) -> Result<Option<Transaction>, Error> {
         let Ok(id) = name.parse::<TransactionId>() else {
-            return Ok(false);
+            return Ok(None);
         };
         let Some(row) = self.store.transaction(&id)? else {
-            return Ok(false);
+            return Ok(None);
         };
         let task = self.store.task(&row.task)?;
-        Ok(
-            task.is_some_and(|task| self.host.verdict(&task.owner) == Verdict::Dead)
-                && in_place::is_kept(self, &id)?,
-        )
+        let is_dead = task.is_some_and(|task| self.host.verdict(&task.owner) == Verdict::Dead);
+        Ok((is_dead && in_place::is_kept(self, &id)?).then_some(row))
     }
 
     /// Returns the tasks of all runs that are marked, whether they have their locks yet or not.
@@ -132,13 +171,14 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Ends the runs that work in the working tree itself and hold what is about to be taken by force: nobody else may write
-    /// there before what they did is undone.
+    /// Ends the runs that work in the working tree itself and hold what is about to be taken by force: nobody else is to write
+    /// there before what they did is undone. Answers those that stand still, and so do not end.
     pub(super) fn end_runs_in_place(
         &mut self,
         from: Option<&TaskId>,
         resources: &[Resource],
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<TaskId>, Error> {
+        let mut still = Vec::new();
         for name in disk::list(&self.layout.runs())? {
             let Some(id) = name.to_str().and_then(|name| name.parse::<TransactionId>().ok()) else {
                 continue;
@@ -160,23 +200,36 @@ impl Coordinator {
             }
             stop_strays(&id)?;
             // The run sees its command end, puts everything back, and lets go of its mark.
-            let mark = self.mark(&id)?;
-            mark.remove();
+            let path = self.layout.run(&id);
+            let Some(lock) = self.lock_within(&row.task, path.clone(), END_GRACE)? else {
+                still.push(row.task);
+                continue;
+            };
+            let mark = Mark { path, _lock: lock };
+            if !in_place::is_kept(self, &id)? {
+                mark.remove();
+            } else if let Err(error) = self.bury_run(id, mark, Who::Clearing(None), &mut Silent) {
+                tracing::warn!(%error, "what a killed run has changed is not put back yet");
+            }
         }
-        Ok(())
+        Ok(still)
     }
 
-    /// Clears up after every run that was killed, before a task that was `granted` something is told of it. Answers their transactions.
+    /// Clears up after every run that was killed, before a task that was `granted` something is told of it, which would `wait` so long
+    /// for others. Answers their transactions.
     pub(super) fn bury_dead_runs(
         &mut self,
         granted: Option<(&TaskId, &[Lock])>,
+        wait: Wait,
         observer: &mut dyn Observer,
     ) -> Result<Vec<TransactionId>, Error> {
         let mut buried = Vec::new();
-        for (name, mark) in self.dead(granted.is_some())? {
+        for (name, mark) in self.dead(granted, wait)? {
             if let Ok(id) = name.parse() {
-                if self.bury_run(id, mark, Who::Clearing(granted), observer)? {
-                    buried.push(id);
+                match self.bury_run(id, mark, Who::Clearing(granted), observer) {
+                    Ok(true) => buried.push(id),
+                    Ok(false) => {}
+                    Err(error) => self.leave_unburied(id, granted, error, observer)?,
                 }
             } else {
                 self.bury_turn(&name)?;
@@ -184,6 +237,29 @@ impl Coordinator {
             }
         }
         Ok(buried)
+    }
+
+    /// Goes on although a killed run in place could not be put back: its mark stays, so that the next command tries again. Only whoever
+    /// was granted what it had is refused.
+    fn leave_unburied(
+        &mut self,
+        id: TransactionId,
+        granted: Option<(&TaskId, &[Lock])>,
+        error: Error,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let row = self.store.transaction(&id)?;
+        let (Some(Transaction { task, .. }), true) = (row, in_place::is_kept(self, &id)?) else {
+            return Err(error);
+        };
+        let reason = with_causes(&error);
+        let refusal = RunRefusal::NotPutBack { task, reason };
+        if granted.is_some_and(|(_, locks)| in_place::reaches(self, &id, locks)) {
+            return Err(refusal.into());
+        }
+        tracing::warn!(%error, "putting back what a killed run has changed is left to the next command");
+        observer.notice(&format!("{refusal}."));
+        Ok(())
     }
 
     /// Clears up after a killed validation.

@@ -2,19 +2,37 @@
 
 use std::path::PathBuf;
 
+use crate::coordinator::in_place::Aside;
 use crate::coordinator::run::Running;
 use crate::coordinator::{Coordinator, Error, Observer, in_place, move_out};
-use crate::disk::{contained, sync};
+use crate::disk::{self, contained, sync};
 use crate::store::Transaction;
 use crate::workspace::manifest::Slot;
 
 impl Coordinator {
-    /// Keeps what a run has changed, before it is rolled back. Answers where; nowhere if it has only deleted.
-    pub(super) fn salvage(
+    /// Keeps the finished work of a run whose commit is refused.
+    pub(super) fn keep_work(
         &mut self,
-        running: &Running,
+        running: &mut Running,
+        error: Error,
         observer: &mut dyn Observer,
-    ) -> Result<Option<PathBuf>, Error> {
+    ) -> Error {
+        if is_decided(&error) {
+            return error;
+        }
+        match self.salvage(running, observer) {
+            Ok(Some(kept)) => {
+                observer.kept(&kept);
+                running.is_kept = true;
+            }
+            Ok(None) => {}
+            Err(worse) => tracing::warn!(error = %worse, "what it had changed is not kept"),
+        }
+        error
+    }
+
+    /// Keeps what a run has changed, before it is rolled back. Answers where; nowhere if it has only deleted.
+    fn salvage(&mut self, running: &Running, observer: &mut dyn Observer) -> Result<Option<PathBuf>, Error> {
         let transaction = &running.begun.transaction;
         match &running.leased {
             // By the time that something is staged the copy may have become what was to be validated.
@@ -50,4 +68,35 @@ impl Coordinator {
         sync::barrier_at(&kept)?;
         Ok(Some(kept))
     }
+
+    /// Keeps what was there before a run in the working tree itself that is given up: the copies would go with its transaction.
+    /// Answers where.
+    pub(super) fn salvage_before(&mut self, transaction: &Transaction) -> Result<Option<PathBuf>, Error> {
+        let aside = Aside::of(self, &transaction.id);
+        let before = self.layout.salvage_before(&transaction.id);
+        match Aside::read(&aside.list()) {
+            Ok(None) => return Ok(None),
+            Ok(Some(kept)) => {
+                for (number, path) in kept.paths.iter().enumerate() {
+                    let copy = aside.kept.join(number.to_string());
+                    if contained::stat(&copy)?.is_some() {
+                        move_out::move_below(&copy, &before, path)?;
+                    }
+                }
+            }
+            // Nobody knows which copy is whose.
+            Err(_) => move_out::merge(&aside.kept, &before)?,
+        }
+        let is_any = contained::stat(&before)?.is_some();
+        if is_any {
+            sync::barrier_at(&before)?;
+        }
+        disk::remove_file_if_there(&aside.list())?;
+        Ok(is_any.then_some(before))
+    }
+}
+
+/// Whether what was done is safe already.
+fn is_decided(error: &Error) -> bool {
+    matches!(error, Error::Pending { .. } | Error::Undetermined { .. })
 }

@@ -48,6 +48,13 @@ impl Rollback {
             );
             context.output.notice(&notice);
         }
+        if let Some(before) = &dropped.before {
+            let notice = format!(
+                "Warning: what it has changed in the working tree stays; what was there before is kept in {}",
+                before.display()
+            );
+            context.output.notice(&notice);
+        }
         context.output.done(&document, || {
             let changes = counted(dropped.dropped, "staged change");
             format!("Dropped {changes} and all locks of {task}.")

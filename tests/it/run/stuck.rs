@@ -1,6 +1,6 @@
 //! Runs in the working tree itself that cannot be put back, or not at this moment: they are in nobody's way who wants something else.
 
-use crate::run::{assert_clean, kept_out, run};
+use crate::run::{assert_clean, kept_out, run, running};
 use crate::support::Sandbox;
 use crate::support::program::Program;
 
@@ -88,5 +88,129 @@ fn a_copy_that_is_gone_is_in_the_way_of_nothing_else() {
     );
     assert_eq!(sandbox.read("d/x"), "half\n");
     assert_eq!(sandbox.read("d/y"), "y\n");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn only_whoever_wants_the_same_is_refused_until_it_is_put_back_or_given_up() {
+    let sandbox = repository();
+    let script =
+        "for f in x y; do echo half > d/$f; done; cd .mirror/transactions/*/kept; rm 0; mkdir 0; exit 1";
+    let ran = run(&sandbox, &["--in-place", "-t", "R", "-w", "d/"], script).exited(6);
+    assert!(!ran.text().contains("rolled back"), "{ran}");
+    assert!(
+        ran.text().contains("in the working tree is not put back yet: "),
+        "{ran}"
+    );
+    // The others are back already.
+    assert_eq!(sandbox.read("d/y"), "y\n");
+    for command in [&["status"][..], &["recover"], &["begin", "-t", "o", "-w", "b"]] {
+        let told = sandbox.mirror(command).succeeded().text();
+        assert!(
+            told.contains("What the killed run R has changed in the working tree is not put back yet"),
+            "{told}"
+        );
+    }
+    sandbox.mirror(["lock", "-t", "o", "-w", "c"]).succeeded();
+    for command in [
+        &["begin", "-t", "p", "-w", "d/x"][..],
+        &["lock", "-t", "o", "-w", "d/"],
+    ] {
+        let told = sandbox.mirror(command).exited(3).text();
+        assert!(told.contains("`mirror rollback -t R`"), "{told}");
+    }
+    let told = sandbox.mirror(["rollback", "-t", "R"]).succeeded().text();
+    assert!(told.contains("what was there before is kept in"), "{told}");
+    sandbox.mirror(["lock", "-t", "o", "-w", "d/"]).succeeded();
+    sandbox.mirror(["rollback", "-t", "o"]).succeeded();
+    assert_eq!(sandbox.shell("cat .mirror/salvage/*.before/d/y"), "y\n");
+    let changed = "find .mirror/salvage -type f -path '*/d/x' -exec cat {} +";
+    assert_eq!(sandbox.shell(changed), "half\n");
+    assert_clean(&sandbox);
+}
+
+/// They waited for ever, whatever they asked for.
+#[test]
+fn whoever_puts_back_and_stands_still_is_waited_for_only_where_the_run_worked_and_for_a_while() {
+    let sandbox = repository();
+    running(&sandbox, &["--in-place", "-t", "v", "-w", "a"], "echo half > a")
+        .env("MIRROR_FAULT", "run.worked=kill")
+        .run();
+    let still = sandbox
+        .mirror_program()
+        .args(["status"])
+        .env("MIRROR_FAULT", "run.out=stop")
+        .start();
+    still.until_stopped();
+    sandbox.mirror(["begin", "-t", "o", "-w", "c"]).succeeded();
+    run(&sandbox, &["-w", "b", "--wait", "1s"], "echo x > b").succeeded();
+    let begin = ["begin", "-t", "p", "-w", "a", "--wait", "100ms"];
+    let told = sandbox.mirror(begin).exited(3).text();
+    assert!(
+        told.contains(
+            "What the killed run v has changed in the working tree is not put back yet: another process"
+        ),
+        "{told}"
+    );
+    let waits = sandbox
+        .mirror_program()
+        .args(["begin", "-t", "p", "-w", "a", "--wait", "60s"])
+        .start();
+    still.resume();
+    still.finish().succeeded();
+    waits.finish().succeeded();
+    assert_eq!(sandbox.read("a"), "a\n");
+    for task in ["o", "p"] {
+        sandbox.mirror(["rollback", "-t", task]).succeeded();
+    }
+    sandbox.git(["checkout", "--", "b"]);
+    assert_clean(&sandbox);
+}
+
+fn stop(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+}
+
+const GOES_ON: &str = "for f in x y; do echo half > d/$f; done; echo ready; exec tail -f /dev/null";
+
+#[test]
+fn the_locks_of_one_that_stands_still_are_taken_by_force_all_the_same() {
+    let sandbox = repository();
+    let going = running(&sandbox, &["--in-place", "-t", "R", "-w", "d/"], GOES_ON).start();
+    going.until_stdout("ready");
+    stop(going.pid());
+    let unlock = ["unlock", "--force", "--reason", "mine", "d/"];
+    sandbox.mirror(unlock).succeeded();
+    sandbox.mirror(["begin", "-t", "o", "-w", "d/x"]).succeeded();
+    let stage = sandbox.mirror_program().args(["stage", "-t", "o", "d/x"]);
+    stage.input("of o\n").run().succeeded();
+    sandbox.mirror(["commit", "-t", "o"]).succeeded();
+    going.resume();
+    assert!(!going.finish().text().contains("--- exit 0"));
+    assert_eq!(sandbox.read("d/x"), "of o\n");
+    assert_eq!(sandbox.read("d/y"), "y\n");
+    assert_clean(&sandbox);
+}
+
+#[test]
+fn one_that_stands_still_is_not_rolled_back_but_gives_its_locks_back() {
+    let sandbox = repository();
+    let going = running(&sandbox, &["--in-place", "-t", "R", "-w", "d/"], GOES_ON).start();
+    going.until_stdout("ready");
+    stop(going.pid());
+    let told = sandbox.mirror(["rollback", "-t", "R"]).exited(3).text();
+    assert!(
+        told.contains("The run R stands still: its locks are given back"),
+        "{told}"
+    );
+    sandbox.mirror(["begin", "-t", "o", "-w", "d/x"]).succeeded();
+    going.kill();
+    sandbox.mirror(["recover"]).succeeded();
+    assert_eq!(sandbox.read("d/y"), "y\n");
+    sandbox.mirror(["rollback", "-t", "o"]).succeeded();
+    sandbox.mirror(["status"]).succeeded();
+    assert_eq!(sandbox.read("d/x"), "half\n");
+    sandbox.git(["checkout", "--", "d/x"]);
     assert_clean(&sandbox);
 }
