@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::coordinator::error_text::path_list;
 use crate::coordinator::put_back::{self, Restored};
 use crate::coordinator::whose::Who;
-use crate::coordinator::{Begun, Coordinator, Error, Observer, StageRequest, StageWhat, modes, move_out};
+use crate::coordinator::{
+    Begun, Coordinator, Error, Observer, StageRequest, StageWhat, modes, move_out, repositories,
+};
 use crate::disk::contained::{self, FileKind, Root};
 use crate::disk::{self, fault, staged, sync, walk};
 use crate::git::Git;
@@ -36,6 +38,9 @@ pub(super) struct Kept {
     pub(super) paths: Vec<RepoPath>,
     /// The directories that were there.
     pub(super) directories: Vec<KeptDirectory>,
+    /// Those of them that were repositories of their own, where whoever kept it knew.
+    #[serde(default)]
+    pub(super) repositories: Option<BTreeSet<RepoPath>>,
 }
 
 /// A directory that was there.
@@ -112,6 +117,7 @@ pub(super) fn keep(coordinator: &Coordinator, begun: &Begun) -> Result<(), Error
         let original = coordinator.root.path().join(path.as_path());
         copy(&original, &aside.kept.join(number.to_string()))?;
     }
+    let directories = modes::of(&coordinator.root, &locks)?;
     let kept = Kept {
         root: coordinator.seen_from_main_root().to_owned(),
         token: begun.task.token,
@@ -121,7 +127,8 @@ pub(super) fn keep(coordinator: &Coordinator, begun: &Begun) -> Result<(), Error
             .map(Git::head)
             .transpose()?
             .and_then(|head| head.tip()),
-        directories: modes::of(&coordinator.root, &locks)?,
+        repositories: Some(repositories::among(&coordinator.root, &directories)?),
+        directories,
         locks,
         paths,
     };
@@ -222,6 +229,7 @@ pub(super) fn put_back(
     if let Some(kept) = Aside::read(&aside.list())? {
         // First: nobody may be able to look into a directory.
         modes::put_back(coordinator, who, transaction, &kept)?;
+        repositories::move_new(coordinator, transaction, &kept, &out)?;
         let restored = put_back::restore(coordinator, who, transaction, &aside, &kept, &out)?;
         tell_of_left(&restored, observer);
         modes::make_missing(coordinator, who, transaction, &kept)?;

@@ -53,6 +53,7 @@ mod put_back;
 mod reach;
 mod record;
 mod recover;
+mod repositories;
 mod resolve;
 mod reversal;
 mod rollback;

@@ -6,16 +6,15 @@ use std::path::{Path, PathBuf};
 use crate::coordinator::Error;
 use crate::disk::contained::{self, FileKind};
 use crate::disk::{self, DiskError, exchange};
-use crate::model::RepoPath;
 
 /// How many things of one name are kept side by side: far more than there are recoveries of one run.
 const NAMES_MAX: u32 = 10_000;
 
 /// Moves `from` to `path` below `out`.
-pub(super) fn move_below(from: &Path, out: &Path, path: &RepoPath) -> Result<(), Error> {
+pub(super) fn move_below(from: &Path, out: &Path, path: &Path) -> Result<(), Error> {
     disk::create_dir_all(out)?;
     let mut to = out.to_owned();
-    let mut names = path.as_path().iter().peekable();
+    let mut names = path.iter().peekable();
     while let Some(name) = names.next() {
         to.push(name);
         if names.peek().is_some() {

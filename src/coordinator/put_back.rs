@@ -362,7 +362,7 @@ fn move_out(root: &Root, path: &RepoPath, resource: &Resource, out: &Path) -> Re
             return Ok(());
         }
     }
-    move_out::move_below(place.path(), out, path)
+    move_out::move_below(place.path(), out, path.as_path())
 }
 
 /// Puts a copy of the pre-image where it was. Whoever has made something there in the meantime keeps it: the next recovery

@@ -60,7 +60,7 @@ impl Coordinator {
             if contained::stat(&from)?.is_none() {
                 continue;
             }
-            move_out::move_below(&from, &kept, &change.path)?;
+            move_out::move_below(&from, &kept, change.path.as_path())?;
         }
         if contained::stat(&kept)?.is_none() {
             return Ok(None);
@@ -80,7 +80,7 @@ impl Coordinator {
                 for (number, path) in kept.paths.iter().enumerate() {
                     let copy = aside.kept.join(number.to_string());
                     if contained::stat(&copy)?.is_some() {
-                        move_out::move_below(&copy, &before, path)?;
+                        move_out::move_below(&copy, &before, path.as_path())?;
                     }
                 }
             }

@@ -119,3 +119,19 @@ fn an_empty_directory_that_it_removed_is_there_again() {
     assert_eq!(sandbox.git(["status", "--porcelain"]), "");
     assert_clean(&sandbox);
 }
+
+/// To git, all that was put back was that of another repository.
+#[test]
+fn a_repository_that_it_made_goes_and_one_that_was_there_stays() {
+    let sandbox = repository();
+    sandbox.shell("git init -q theirs; echo t > theirs/t");
+    let script = "rm -r d; git init -q d; git init -q new; echo half > theirs/t; exit 1";
+    run(&sandbox, &["--in-place", "-w", "."], script).exited(6);
+    assert_eq!(sandbox.git(["status", "--porcelain"]), "?? theirs/");
+    assert_eq!(sandbox.read("d/x"), "x\n");
+    assert!(!sandbox.exists("d/.git") && !sandbox.exists("new"));
+    assert!(sandbox.exists("theirs/.git/HEAD"));
+    assert_eq!(sandbox.read("theirs/t"), "t\n");
+    sandbox.shell("test -e .mirror/salvage/*/d/.git/HEAD; rm -r theirs");
+    assert_clean(&sandbox);
+}

@@ -1,0 +1,63 @@
+//! Repositories that a command has made in the working tree: git takes what lies in their directories for theirs.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::coordinator::in_place::{Kept, KeptDirectory};
+use crate::coordinator::reach::{self, Reach};
+use crate::coordinator::whose;
+use crate::coordinator::{Coordinator, Error, move_out, put_back};
+use crate::disk::contained::Root;
+use crate::model::{Depth, RepoPath, Resource};
+use crate::store::Transaction;
+
+/// What makes a directory a repository.
+const GIT: &str = ".git";
+
+/// Returns those of `directories` that are repositories of their own.
+pub(super) fn among(root: &Root, directories: &[KeptDirectory]) -> Result<BTreeSet<RepoPath>, Error> {
+    let mut found = BTreeSet::new();
+    for KeptDirectory { path, .. } in directories {
+        if is_repository(root, path)? {
+            found.insert(path.clone());
+        }
+    }
+    Ok(found)
+}
+
+/// Moves to `out` what makes directories repositories that were none, where all that is in them is the run's.
+pub(super) fn move_new(
+    coordinator: &mut Coordinator,
+    transaction: &Transaction,
+    kept: &Kept,
+    out: &Path,
+) -> Result<(), Error> {
+    let Some(were) = &kept.repositories else {
+        return Ok(());
+    };
+    let root = put_back::root_of(coordinator, kept)?;
+    for path in Reach::of(&root, &kept.locks)?.directories.into_keys() {
+        if were.contains(&path) || !is_repository(&root, &path)? {
+            continue;
+        }
+        let whole = Resource::Directory(Some(path.clone()), Depth::Recursive);
+        if whose::is_held_whole(coordinator, transaction, kept, &whole)? {
+            let git = path.as_path().join(GIT);
+            let from = root.path().join(&git);
+            let moved = reach::with_open(&root, &kept.locks, &path, || {
+                move_out::move_below(&from, out, &git)
+            });
+            match moved {
+                Err(Error::Disk(error)) if put_back::is_for_good(&error) => {
+                    tracing::warn!(%error, "a repository that the run has made is left");
+                }
+                answer => answer?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_repository(root: &Root, path: &RepoPath) -> Result<bool, Error> {
+    Ok(reach::looked_at(|| root.contains_repository(path))?.unwrap_or(false))
+}
