@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use git2::{ObjectType, Repository, Tree};
 
-use crate::git::{Git, GitError, Objects, Result, object_id, oid};
+use crate::git::{Git, GitError, NewCommit, Objects, Result, object_id, oid};
 use crate::model::{FileMode, ObjectId, RepoPath, TreeEntry};
 
 /// What a merge comes to.
@@ -72,21 +72,19 @@ impl Git {
                 })
             }
             ByEntries::Overlap => {
+                let ours = objects.only_after(base, ours)?;
+                let theirs = objects.only_after(base, theirs)?;
                 objects.write_out()?;
-                let merged = self.merge_program(base, ours, theirs);
+                let merged = self.merge_program(ours, theirs);
                 objects.made_by_git()?;
                 merged
             }
         }
     }
 
-    fn merge_program(&self, base: ObjectId, ours: ObjectId, theirs: ObjectId) -> Result<Merge> {
-        let (base, ours, theirs) = (
-            format!("--merge-base={base}"),
-            ours.to_string(),
-            theirs.to_string(),
-        );
-        let arguments = ["merge-tree", "--write-tree", "-z", &base, &ours, &theirs];
+    fn merge_program(&self, ours: ObjectId, theirs: ObjectId) -> Result<Merge> {
+        let (ours, theirs) = (ours.to_string(), theirs.to_string());
+        let arguments = ["merge-tree", "--write-tree", "-z", &ours, &theirs];
         let (is_clean, output) = self.ask(&arguments, b"")?;
         let mut fields = output.split(|byte| *byte == 0);
         let tree = fields
@@ -136,6 +134,24 @@ fn conflict_line(field: &[u8], conflicts: &mut BTreeMap<RepoPath, MergeConflict>
 }
 
 impl Objects<'_> {
+    /// Returns a commit of what `side` holds whose only parent is `base`, so that git finds that both sides began from there: before
+    /// 2.40 it cannot be told.
+    fn only_after(&mut self, base: ObjectId, side: ObjectId) -> Result<ObjectId> {
+        let tree = {
+            let commit = self.memory.find_commit(oid(side));
+            let commit = commit.map_err(GitError::of("reading a commit"))?;
+            if commit.parent_ids().eq([oid(base)]) {
+                return Ok(side);
+            }
+            object_id(commit.tree_id())
+        };
+        self.commit_of_nobody(&NewCommit {
+            tree,
+            parents: vec![base],
+            message: "One side of a merge\n".to_owned(),
+        })
+    }
+
     /// Merges one directory. What two of the three agree on is taken unread.
     fn merge_directory(
         &mut self,

@@ -443,3 +443,39 @@ fn the_exclude_line_is_added_once() {
     git.exclude(".mirror").unwrap();
     assert_eq!(sandbox.read(".git/info/exclude"), "mine\n/.mirror/\n");
 }
+
+/// Which options a program of git's has depends on its version: every git that there is has to do.
+#[test]
+fn both_sides_of_a_file_are_merged_by_every_git_there_is() {
+    let search_path = std::env::var_os("PATH").unwrap();
+    let usual = ["/usr/bin", "/usr/local/bin"].map(std::path::PathBuf::from);
+    let mut gits: Vec<_> = std::env::split_paths(&search_path).chain(usual).collect();
+    gits.retain(|directory| directory.join("git").is_file());
+    gits.sort();
+    gits.dedup();
+    assert!(!gits.is_empty());
+    for directory in gits {
+        let sandbox = Sandbox::with_files(&[("f", "1\n2\n3\n4\n5\n6\n7\n")]);
+        let path = std::env::join_paths(
+            [directory.clone()]
+                .into_iter()
+                .chain(std::env::split_paths(&search_path)),
+        );
+        let path = path.unwrap();
+        let mirror = |arguments: &[&str]| sandbox.mirror_program().args(arguments).env("PATH", &path);
+        mirror(&["init"]).run().succeeded();
+        let begin = ["begin", "-t", "agent", "-w", "f", "--branch"];
+        mirror(&begin).run().succeeded();
+        let stage = mirror(&["stage", "-t", "agent", "f"]).input("1\n2\n3\n4\n5\n6\nseven\n");
+        stage.run().succeeded();
+        sandbox.write("f", "one\n2\n3\n4\n5\n6\n7\n");
+        sandbox.git(["commit", "-qam", "by hand"]);
+        mirror(&["commit", "-t", "agent", "-m", "work"]).run().succeeded();
+        assert_eq!(
+            sandbox.read("f"),
+            "one\n2\n3\n4\n5\n6\nseven\n",
+            "{}",
+            directory.display()
+        );
+    }
+}
