@@ -249,7 +249,7 @@ impl Coordinator {
                 Finding::wrong("worktrees", message, "mirror cleanup --force")
             });
         }
-        for aside in self.set_aside()? {
+        for aside in self.remove_set_aside()? {
             let message = format!(
                 "A working copy could not be removed and lies in {}",
                 shown(&aside)

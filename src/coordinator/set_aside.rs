@@ -29,31 +29,36 @@ pub(super) fn remove(tree: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// Tries again to remove what was put aside in this directory: somebody else may be asking, or what was in the way is gone. Answers
+/// what is left.
+pub(super) fn remove_again(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut left = Vec::new();
+    for name in disk::list(directory)? {
+        if !name.to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let aside = directory.join(name);
+        if let Err(error) = disk::remove_any(&aside) {
+            tracing::debug!(%error, "the working copy still cannot be removed");
+            left.push(aside);
+        }
+    }
+    Ok(left)
+}
+
 impl Coordinator {
-    /// Lists what was put aside.
-    pub(super) fn set_aside(&self) -> Result<Vec<PathBuf>, Error> {
+    /// Tries again to remove whatever was put aside. Answers what is left.
+    pub(super) fn remove_set_aside(&self) -> Result<Vec<PathBuf>, Error> {
         let mut beside: Vec<PathBuf> = Vec::new();
         for known in self.worktrees()? {
             beside.extend(known.path.parent().map(Path::to_owned));
         }
         beside.sort();
         beside.dedup();
-        let mut aside = Vec::new();
+        let mut left = Vec::new();
         for directory in beside {
-            let names = disk::list(&directory)?.into_iter();
-            let names = names.filter(|name| name.to_string_lossy().starts_with(PREFIX));
-            aside.extend(names.map(|name| directory.join(name)));
+            left.extend(remove_again(&directory)?);
         }
-        Ok(aside)
-    }
-
-    /// Tries again to remove what was put aside: somebody else may be asking.
-    pub(super) fn remove_set_aside(&self) -> Result<(), Error> {
-        for aside in self.set_aside()? {
-            if let Err(error) = disk::remove_any(&aside) {
-                tracing::warn!(%error, "the working copy still cannot be removed");
-            }
-        }
-        Ok(())
+        Ok(left)
     }
 }

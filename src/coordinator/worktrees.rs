@@ -95,6 +95,9 @@ impl Coordinator {
             stop_strays(&left)?;
         }
         let (place, is_there) = self.settled(place)?;
+        if let Some(beside) = place.tree().parent() {
+            set_aside::remove_again(beside)?;
+        }
         place.write(WorktreeState::InUse, Some(transaction.id))?;
         fault::point("worktree.in-use");
         let is_idle = is_there && record.is_some_and(|record| record.state == WorktreeState::Idle);
@@ -296,7 +299,9 @@ impl Coordinator {
             }
         }
         if !dry_run {
-            self.remove_set_aside()?;
+            for aside in self.remove_set_aside()? {
+                tracing::warn!(aside = %aside.display(), "the working copy still cannot be removed");
+            }
             self.remove_empty_pool()?;
         }
         Ok(disposed)

@@ -256,7 +256,22 @@ fn what_belongs_to_somebody_else_is_put_aside() {
     );
     kept_out(&sandbox, &["cleanup", "--force"]).run().succeeded();
     kept_out(&sandbox, &arguments(next)).run().succeeded();
-    // Whoever may removes it.
-    sandbox.mirror(["cleanup", "--force"]).succeeded();
+    // Whoever may removes it, by the next command that looks: a run, the doctor, or a cleanup.
+    assert_eq!(set_aside(&sandbox), 1);
+    run(&sandbox, &["-w", "src/", "-m", "z"], "echo z >> src/b.js").succeeded();
+    assert_eq!(set_aside(&sandbox), 0);
+    kept_out(&sandbox, &arguments(script)).run().succeeded();
+    assert_eq!(set_aside(&sandbox), 1);
+    sandbox.mirror(["doctor"]).succeeded();
+    assert_eq!(set_aside(&sandbox), 0);
     assert_unharmed(&sandbox);
+}
+
+/// Counts the working copies that lie beside the place of the first.
+fn set_aside(sandbox: &Sandbox) -> usize {
+    let beside = std::fs::read_dir(sandbox.path(".mirror/worktrees/1")).unwrap();
+    let names = beside.map(|entry| entry.unwrap().file_name());
+    names
+        .filter(|name| name.to_string_lossy().starts_with("left-"))
+        .count()
 }
