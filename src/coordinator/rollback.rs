@@ -68,7 +68,7 @@ impl Coordinator {
             }
         }
         // A killed one that cannot be put back is given up.
-        let before = self.salvage_before(&transaction)?;
+        let before = in_place::give_up(self, &transaction)?;
         let _own = self.hold(&transaction.id)?;
         // It may have ended while we waited for the other process.
         let transaction = self.open_transaction(task)?;

@@ -14,10 +14,10 @@ use crate::coordinator::begin::Start;
 use crate::coordinator::commit::Backing;
 use crate::coordinator::error_text::with_causes;
 use crate::coordinator::heartbeat::Heartbeat;
+use crate::coordinator::in_place::Who;
 use crate::coordinator::leased::Leased;
 use crate::coordinator::running::Mark;
 use crate::coordinator::start_commit::tell_what_is_in_the_way;
-use crate::coordinator::whose::Who;
 use crate::coordinator::working_copy::WorkingCopy;
 use crate::coordinator::{
     BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, RunRefusal,

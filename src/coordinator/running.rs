@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::coordinator::error_text::with_causes;
-use crate::coordinator::whose::Who;
+use crate::coordinator::in_place::Who;
 use crate::coordinator::worktrees::{Worktree, stop_strays};
 use crate::coordinator::{
     Coordinator, Error, Observer, RunRefusal, Silent, guarded, in_place, landing, settle,

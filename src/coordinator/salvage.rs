@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::coordinator::in_place::Aside;
 use crate::coordinator::run::Running;
 use crate::coordinator::{Coordinator, Error, Observer, in_place, move_out};
-use crate::disk::{self, contained, sync};
+use crate::disk::{contained, sync};
 use crate::store::Transaction;
 use crate::workspace::manifest::Slot;
 
@@ -67,32 +66,6 @@ impl Coordinator {
         }
         sync::barrier_at(&kept)?;
         Ok(Some(kept))
-    }
-
-    /// Keeps what was there before a run in the working tree itself that is given up: the copies would go with its transaction.
-    /// Answers where.
-    pub(super) fn salvage_before(&mut self, transaction: &Transaction) -> Result<Option<PathBuf>, Error> {
-        let aside = Aside::of(self, &transaction.id);
-        let before = self.layout.salvage_before(&transaction.id);
-        match Aside::read(&aside.list()) {
-            Ok(None) => return Ok(None),
-            Ok(Some(kept)) => {
-                for (number, path) in kept.paths.iter().enumerate() {
-                    let copy = aside.kept.join(number.to_string());
-                    if contained::stat(&copy)?.is_some() {
-                        move_out::move_below(&copy, &before, path.as_path())?;
-                    }
-                }
-            }
-            // Nobody knows which copy is whose.
-            Err(_) => move_out::merge(&aside.kept, &before)?,
-        }
-        let is_any = contained::stat(&before)?.is_some();
-        if is_any {
-            sync::barrier_at(&before)?;
-        }
-        disk::remove_file_if_there(&aside.list())?;
-        Ok(is_any.then_some(before))
     }
 }
 

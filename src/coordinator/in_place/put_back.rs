@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::coordinator::error_text::with_causes;
-use crate::coordinator::in_place::{self, Aside, Kept};
-use crate::coordinator::reach::{self, Reach};
-use crate::coordinator::whose::{self, Who};
+use crate::coordinator::in_place;
+use crate::coordinator::in_place::claim::Claim;
+use crate::coordinator::in_place::kept::{Aside, Kept};
+use crate::coordinator::in_place::reach::{self, Reach};
 use crate::coordinator::{Coordinator, Error, move_out};
 use crate::disk::contained::{self, Dir, FileKind, Parent, Root, Stat};
 use crate::disk::{self, DiskError, exchange, fault, sync};
@@ -30,28 +31,25 @@ pub(super) struct Restored {
 /// nobody else's way; on a failure that may pass, the rest is put back all the same.
 pub(super) fn restore(
     coordinator: &mut Coordinator,
-    who: Who,
-    transaction: &Transaction,
+    claim: &Claim,
     aside: &Aside,
-    kept: &Kept,
     out: &Path,
 ) -> Result<Restored, Error> {
-    let root = &root_of(coordinator, kept)?;
-    open_shut(coordinator, who, transaction, kept)?;
-    let (paths, was_there) = differing(coordinator, root, aside, kept)?;
-    let wanted = wanted(coordinator, transaction, root, kept, &paths)?;
-    let mut ours = whose::ours(coordinator, who, transaction, kept, &wanted)?;
+    let (root, locks) = (&claim.root(coordinator)?, &claim.kept.locks);
+    open_shut(coordinator, claim, root)?;
+    let (paths, was_there) = differing(coordinator, root, aside, claim.kept)?;
+    let wanted = wanted(coordinator, claim, root, &paths)?;
+    let mut ours = claim.ours(coordinator, &wanted)?;
     let mut failures = Failures::default();
     // What is in the way of a directory, and what lies in a directory that is in the way, goes out first.
     for (path, resource) in wanted.iter().rev() {
         // Once more: between any two steps this process may stand still for as long as it takes to lose everything.
-        let is_ours =
-            ours.contains(path) && whose::is_still(coordinator, who, transaction, kept, path, resource)?;
+        let is_ours = ours.contains(path) && claim.is_still(coordinator, path, resource)?;
         let is_out = is_ours
             && failures.judge(path, require_copy(path, was_there.get(path)))
             && failures.judge(
                 path,
-                reach::with_open(root, &kept.locks, path, || move_out(root, path, resource, out)),
+                reach::with_open(root, locks, path, || move_out(root, path, resource, out)),
             )
             && !stands(root, path);
         if !is_out {
@@ -70,14 +68,14 @@ pub(super) fn restore(
             // A directory that was made for it.
             None => Ok(root.remove_empty_parents(path)?),
         };
-        if !failures.judge(path, reach::with_open(root, &kept.locks, path, put)) {
+        if !failures.judge(path, reach::with_open(root, locks, path, put)) {
             ours.remove(path);
         }
     }
     let Failures { stuck, passing } = failures;
     let rest: Vec<RepoPath> = wanted.into_keys().filter(|path| !ours.contains(path)).collect();
     if rest.is_empty() {
-        remove_new_directories(root, kept)?;
+        remove_new_directories(root, claim.kept)?;
     }
     if !ours.is_empty() {
         // The copies are all there is of it, and they go with the transaction.
@@ -86,7 +84,7 @@ pub(super) fn restore(
     if let Some(error) = passing {
         return Err(error);
     }
-    let before = keep_before(coordinator, transaction, &rest, &was_there)?;
+    let before = keep_before(coordinator, claim.transaction, &rest, &was_there)?;
     let is_left = |path: &RepoPath| stuck.iter().all(|(other, _)| other != path);
     Ok(Restored {
         changed: ours.into_iter().collect(),
@@ -146,9 +144,8 @@ fn stands(root: &Root, path: &RepoPath) -> bool {
 /// where all that may be in it is the run's; otherwise what is in it goes one by one, and it stays while anything of others is in it.
 fn wanted(
     coordinator: &mut Coordinator,
-    transaction: &Transaction,
+    claim: &Claim,
     root: &Root,
-    kept: &Kept,
     paths: &BTreeSet<RepoPath>,
 ) -> Result<BTreeMap<RepoPath, Resource>, Error> {
     let mut wanted = BTreeMap::new();
@@ -156,7 +153,7 @@ fn wanted(
         let mut resource = Resource::File(path.clone());
         if is_directory(root, path)? {
             let whole = Resource::Directory(Some(path.clone()), Depth::Recursive);
-            if whose::is_held_whole(coordinator, transaction, kept, &whole)? {
+            if claim.is_held_whole(coordinator, &whole)? {
                 resource = whole;
             } else {
                 let inside = Reach::below(root, path)?.files.into_iter();
@@ -169,8 +166,7 @@ fn wanted(
 }
 
 /// Finds what lies in directories that have taken the place of locked files.
-pub(super) fn not_locked(coordinator: &Coordinator, kept: &Kept) -> Result<Vec<RepoPath>, Error> {
-    let root = &root_of(coordinator, kept)?;
+pub(super) fn not_locked(root: &Root, kept: &Kept) -> Result<Vec<RepoPath>, Error> {
     let mut found = BTreeSet::new();
     for lock in &kept.locks {
         if let Resource::File(path) = lock {
@@ -182,16 +178,11 @@ pub(super) fn not_locked(coordinator: &Coordinator, kept: &Kept) -> Result<Vec<R
 }
 
 /// Opens the directories that it made and let nobody look into.
-fn open_shut(
-    coordinator: &mut Coordinator,
-    who: Who,
-    transaction: &Transaction,
-    kept: &Kept,
-) -> Result<(), Error> {
-    let root = root_of(coordinator, kept)?;
+fn open_shut(coordinator: &mut Coordinator, claim: &Claim, root: &Root) -> Result<(), Error> {
+    let kept = claim.kept;
     let mut tried: BTreeSet<RepoPath> = kept.directories.iter().map(|known| known.path.clone()).collect();
     loop {
-        let shut = Reach::of(&root, &kept.locks)?;
+        let shut = Reach::of(root, &kept.locks)?;
         let shut = shut.shut().filter(|(path, _)| !tried.contains(*path));
         let shut: BTreeMap<RepoPath, Resource> = shut
             .map(|(path, _)| (path.clone(), Resource::File(path.clone())))
@@ -199,15 +190,11 @@ fn open_shut(
         if shut.is_empty() {
             return Ok(());
         }
-        for path in whose::ours(coordinator, who, transaction, kept, &shut)? {
-            reach::open(&root, &path);
+        for path in claim.ours(coordinator, &shut)? {
+            reach::open(root, &path);
         }
         tried.extend(shut.into_keys());
     }
-}
-
-pub(super) fn root_of(coordinator: &Coordinator, kept: &Kept) -> Result<Root, Error> {
-    Ok(Root::open(&coordinator.layout.root().join(&kept.root))?)
 }
 
 /// Finds the paths that are not what they were, and the copies of all that were there.

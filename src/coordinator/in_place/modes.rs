@@ -2,29 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::coordinator::in_place::{Kept, KeptDirectory};
-use crate::coordinator::put_back::{find, is_for_good, root_of};
-use crate::coordinator::whose::{self, Who};
+use crate::coordinator::in_place::claim::Claim;
+use crate::coordinator::in_place::kept::{Kept, KeptDirectory};
+use crate::coordinator::in_place::put_back::{find, is_for_good};
 use crate::coordinator::{Coordinator, Error};
 use crate::disk::contained::{self, FileKind, Root};
 use crate::disk::{metadata, sync, walk};
 use crate::model::{RepoPath, Resource};
-use crate::store::Transaction;
 
 /// The part of a mode that says who may do what.
 const PERMISSIONS: u32 = 0o7777;
 
 /// Gives directories the permissions that they had, the highest first: they let us look at those below.
-pub(super) fn put_back(
-    coordinator: &mut Coordinator,
-    who: Who,
-    transaction: &Transaction,
-    kept: &Kept,
-) -> Result<(), Error> {
-    let root = root_of(coordinator, kept)?;
+pub(super) fn put_back(coordinator: &mut Coordinator, claim: &Claim) -> Result<(), Error> {
+    let root = claim.root(coordinator)?;
     let mut tried = BTreeSet::new();
     loop {
-        let mut found = chmodded(coordinator, kept)?;
+        let mut found = chmodded(&root, claim.kept)?;
         found.retain(|known| !tried.contains(&known.path));
         if found.is_empty() {
             return Ok(());
@@ -32,7 +26,7 @@ pub(super) fn put_back(
         let wanted = found
             .iter()
             .map(|known| (known.path.clone(), Resource::File(known.path.clone())));
-        let ours = whose::ours(coordinator, who, transaction, kept, &wanted.collect())?;
+        let ours = claim.ours(coordinator, &wanted.collect())?;
         for known in found.iter().filter(|known| ours.contains(&known.path)) {
             let Some((place, _)) = find(&root, &known.path)? else {
                 continue;
@@ -51,15 +45,10 @@ pub(super) fn put_back(
 }
 
 /// Makes the directories anew that are gone, even though nothing was in them.
-pub(super) fn make_missing(
-    coordinator: &mut Coordinator,
-    who: Who,
-    transaction: &Transaction,
-    kept: &Kept,
-) -> Result<(), Error> {
-    let root = root_of(coordinator, kept)?;
+pub(super) fn make_missing(coordinator: &mut Coordinator, claim: &Claim) -> Result<(), Error> {
+    let root = claim.root(coordinator)?;
     let mut gone = BTreeMap::new();
-    for KeptDirectory { path, .. } in &kept.directories {
+    for KeptDirectory { path, .. } in &claim.kept.directories {
         if find(&root, path)?.is_none() {
             gone.insert(path.clone(), Resource::File(path.clone()));
         }
@@ -67,7 +56,7 @@ pub(super) fn make_missing(
     if gone.is_empty() {
         return Ok(());
     }
-    for path in whose::ours(coordinator, who, transaction, kept, &gone)? {
+    for path in claim.ours(coordinator, &gone)? {
         match root.make_parents(&path.join(b"in it")?) {
             // Something that was left stands in its place.
             Err(error) if error.is_wrong_kind() || is_for_good(&error) => {}
@@ -78,11 +67,10 @@ pub(super) fn make_missing(
 }
 
 /// Finds the directories that have not the permissions that they had, the highest first. Each comes with those that it has.
-pub(super) fn chmodded(coordinator: &Coordinator, kept: &Kept) -> Result<Vec<KeptDirectory>, Error> {
-    let root = root_of(coordinator, kept)?;
+pub(super) fn chmodded(root: &Root, kept: &Kept) -> Result<Vec<KeptDirectory>, Error> {
     let mut found = Vec::new();
     for known in &kept.directories {
-        let now = find(&root, &known.path)?.map(|(_, stat)| stat);
+        let now = find(root, &known.path)?.map(|(_, stat)| stat);
         let Some(now) = now.filter(|now| now.kind == FileKind::Directory) else {
             continue;
         };

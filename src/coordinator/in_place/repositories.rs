@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::coordinator::in_place::{Kept, KeptDirectory};
-use crate::coordinator::reach::{self, Reach};
-use crate::coordinator::whose;
-use crate::coordinator::{Coordinator, Error, move_out, put_back};
+use crate::coordinator::in_place::claim::Claim;
+use crate::coordinator::in_place::kept::KeptDirectory;
+use crate::coordinator::in_place::put_back;
+use crate::coordinator::in_place::reach::{self, Reach};
+use crate::coordinator::{Coordinator, Error, move_out};
 use crate::disk::contained::Root;
 use crate::model::{Depth, RepoPath, Resource};
-use crate::store::Transaction;
 
 /// What makes a directory a repository.
 const GIT: &str = ".git";
@@ -26,27 +26,20 @@ pub(super) fn among(root: &Root, directories: &[KeptDirectory]) -> Result<BTreeS
 }
 
 /// Moves to `out` what makes directories repositories that were none, where all that is in them is the run's.
-pub(super) fn move_new(
-    coordinator: &mut Coordinator,
-    transaction: &Transaction,
-    kept: &Kept,
-    out: &Path,
-) -> Result<(), Error> {
-    let Some(were) = &kept.repositories else {
+pub(super) fn move_new(coordinator: &mut Coordinator, claim: &Claim, out: &Path) -> Result<(), Error> {
+    let Some(were) = &claim.kept.repositories else {
         return Ok(());
     };
-    let root = put_back::root_of(coordinator, kept)?;
-    for path in Reach::of(&root, &kept.locks)?.directories.into_keys() {
+    let (root, locks) = (claim.root(coordinator)?, &claim.kept.locks);
+    for path in Reach::of(&root, locks)?.directories.into_keys() {
         if were.contains(&path) || !is_repository(&root, &path)? {
             continue;
         }
         let whole = Resource::Directory(Some(path.clone()), Depth::Recursive);
-        if whose::is_held_whole(coordinator, transaction, kept, &whole)? {
+        if claim.is_held_whole(coordinator, &whole)? {
             let git = path.as_path().join(GIT);
             let from = root.path().join(&git);
-            let moved = reach::with_open(&root, &kept.locks, &path, || {
-                move_out::move_below(&from, out, &git)
-            });
+            let moved = reach::with_open(&root, locks, &path, || move_out::move_below(&from, out, &git));
             match moved {
                 Err(Error::Disk(error)) if put_back::is_for_good(&error) => {
                     tracing::warn!(%error, "a repository that the run has made is left");

@@ -5,101 +5,30 @@
 //! as soon as the next command has put it back. Files that git ignores are the run's own affair: they are neither kept nor
 //! taken.
 
+mod claim;
+mod kept;
+mod modes;
+mod put_back;
+mod reach;
+mod repositories;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+pub(super) use claim::Who;
+
+use claim::Claim;
+use kept::{Aside, Kept, KeptDirectory};
+use put_back::Restored;
 
 use crate::coordinator::error_text::path_list;
-use crate::coordinator::put_back::{self, Restored};
-use crate::coordinator::whose::Who;
-use crate::coordinator::{
-    Begun, Coordinator, Error, Observer, StageRequest, StageWhat, modes, move_out, repositories,
-};
+use crate::coordinator::{Begun, Coordinator, Error, Observer, StageRequest, StageWhat, move_out};
 use crate::disk::contained::{self, FileKind, Root};
-use crate::disk::{self, fault, staged, sync, walk};
+use crate::disk::{self, fault, sync, walk};
 use crate::git::Git;
-use crate::model::{Change, Lock, Mode, ObjectId, RepoPath, Resource, Token, TransactionId, overlap, shown};
+use crate::model::{Change, Lock, Mode, RepoPath, Resource, TransactionId, overlap, shown};
 use crate::store::Transaction;
-
-/// What was there when the run began. It stands for itself: whoever puts it back has nothing else to go by.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Kept {
-    /// The working tree, seen from the main one.
-    pub(super) root: PathBuf,
-    /// What the run may write.
-    pub(super) locks: Vec<Resource>,
-    /// The fencing number of its grant: whoever has a newer one had the locks after it.
-    pub(super) token: Token,
-    /// What was checked out.
-    pub(super) head: Option<ObjectId>,
-    /// The paths that were there; the copy of each is named after its place in here.
-    pub(super) paths: Vec<RepoPath>,
-    /// The directories that were there.
-    pub(super) directories: Vec<KeptDirectory>,
-    /// Those of them that were repositories of their own, where whoever kept it knew.
-    #[serde(default)]
-    pub(super) repositories: Option<BTreeSet<RepoPath>>,
-}
-
-/// A directory that was there.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct KeptDirectory {
-    pub(super) path: RepoPath,
-    /// Its permissions.
-    pub(super) mode: u32,
-    /// The permissions that a run has left it with that ended well. Whatever else it has by now is not the run's.
-    pub(super) left: Option<u32>,
-}
-
-/// Where a run's pre-images lie.
-pub(super) struct Aside {
-    /// The copies, and the list of them.
-    pub(super) kept: PathBuf,
-    /// What was taken out of the tree.
-    taken: PathBuf,
-}
-
-impl Aside {
-    pub(super) fn of(coordinator: &Coordinator, transaction: &TransactionId) -> Self {
-        let directory = coordinator.layout.transaction(transaction);
-        Self {
-            kept: directory.path().join("kept"),
-            taken: directory.path().join("taken"),
-        }
-    }
-
-    /// The list is written last: without it nothing was kept, and the run had not begun to work.
-    pub(super) fn list(&self) -> PathBuf {
-        self.kept.join("list")
-    }
-
-    /// The list of the directories that are not as they were, once everything else is.
-    fn directories(&self) -> PathBuf {
-        self.kept.join("directories")
-    }
-
-    pub(super) fn read(list: &Path) -> Result<Option<Kept>, Error> {
-        let Some(bytes) = disk::read_if_there(list)? else {
-            return Ok(None);
-        };
-        let kept = serde_json::from_slice(&bytes).map_err(|error| Error::Stuck {
-            transaction: None,
-            reason: format!("{} is damaged: {error}", shown(list)),
-        })?;
-        Ok(Some(kept))
-    }
-}
-
-impl Kept {
-    fn write(&self, list: &Path) -> Result<(), Error> {
-        let bytes = serde_json::to_vec(self).map_err(|_| {
-            Error::Usage("The name of the working tree is not UTF-8: a run cannot work in place".to_owned())
-        })?;
-        Ok(staged::persist(list, &bytes, 0o600)?)
-    }
-}
 
 /// Keeps a copy of everything that the write locks of a run cover, durably, before it begins to work.
 pub(super) fn keep(coordinator: &Coordinator, begun: &Begun) -> Result<(), Error> {
@@ -161,21 +90,22 @@ pub(super) fn take(
     let Some(mut kept) = Aside::read(&aside.list())? else {
         return Ok(Vec::new());
     };
-    let not_locked = put_back::not_locked(coordinator, &kept)?;
+    let (who, transaction) = (Who::Working, &begun.transaction);
+    let root = Claim::new(who, transaction, &kept).root(coordinator)?;
+    let not_locked = put_back::not_locked(&root, &kept)?;
     if !not_locked.is_empty() {
         let (task, paths) = (begun.task.id.clone(), not_locked);
         return Err(Error::NotLocked { task, paths });
     }
-    let directories = modes::chmodded(coordinator, &kept)?;
-    let transaction = &begun.transaction;
-    let restored = put_back::restore(coordinator, Who::Working, transaction, &aside, &kept, &taken)?;
+    let chmodded = modes::chmodded(&root, &kept)?;
+    let restored = put_back::restore(coordinator, &Claim::new(who, transaction, &kept), &aside, &taken)?;
     let changed = all_of(restored, begun)?;
     fault::point("run.taken");
     // Those that it removed were made anew. The others keep the permissions that it gave them, unless it comes to nothing.
-    let is_chmodded = |known: &KeptDirectory| directories.iter().any(|found| found.path == known.path);
+    let is_chmodded = |known: &KeptDirectory| chmodded.iter().any(|found| found.path == known.path);
     kept.directories.retain(|known| !is_chmodded(known));
-    modes::put_back(coordinator, Who::Working, transaction, &kept)?;
-    kept = Kept { directories, ..kept };
+    modes::put_back(coordinator, &Claim::new(who, transaction, &kept))?;
+    kept.directories = chmodded;
     kept.write(&aside.directories())?;
     // Everything is back: whatever others write there from now on is not the run's.
     disk::remove_file_if_there(&aside.list())?;
@@ -227,17 +157,18 @@ pub(super) fn put_back(
     let aside = Aside::of(coordinator, &transaction.id);
     let out = coordinator.layout.salvage(&transaction.id);
     if let Some(kept) = Aside::read(&aside.list())? {
+        let claim = &Claim::new(who, transaction, &kept);
         // First: nobody may be able to look into a directory.
-        modes::put_back(coordinator, who, transaction, &kept)?;
-        repositories::move_new(coordinator, transaction, &kept, &out)?;
-        let restored = put_back::restore(coordinator, who, transaction, &aside, &kept, &out)?;
+        modes::put_back(coordinator, claim)?;
+        repositories::move_new(coordinator, claim, &out)?;
+        let restored = put_back::restore(coordinator, claim, &aside, &out)?;
         tell_of_left(&restored, observer);
-        modes::make_missing(coordinator, who, transaction, &kept)?;
+        modes::make_missing(coordinator, claim)?;
     }
     for list in [aside.list(), aside.directories()] {
         // Last: what was missing was made anew.
         if let Some(kept) = Aside::read(&list)? {
-            modes::put_back(coordinator, who, transaction, &kept)?;
+            modes::put_back(coordinator, &Claim::new(who, transaction, &kept))?;
         }
     }
     Ok(contained::stat(&out)?.is_some().then_some(out))
@@ -277,6 +208,35 @@ pub(super) fn salvage(
     disk::create_private_dir(&coordinator.layout.salvages())?;
     move_out::merge(&taken, &kept)?;
     Ok(Some(kept))
+}
+
+/// Gives up putting back what was there before a run: the copies would go with its transaction, so they are kept. Answers where, if
+/// there are any.
+pub(super) fn give_up(
+    coordinator: &Coordinator,
+    transaction: &Transaction,
+) -> Result<Option<PathBuf>, Error> {
+    let aside = Aside::of(coordinator, &transaction.id);
+    let before = coordinator.layout.salvage_before(&transaction.id);
+    match Aside::read(&aside.list()) {
+        Ok(None) => return Ok(None),
+        Ok(Some(kept)) => {
+            for (number, path) in kept.paths.iter().enumerate() {
+                let copy = aside.kept.join(number.to_string());
+                if contained::stat(&copy)?.is_some() {
+                    move_out::move_below(&copy, &before, path.as_path())?;
+                }
+            }
+        }
+        // Nobody knows which copy is whose.
+        Err(_) => move_out::merge(&aside.kept, &before)?,
+    }
+    let is_any = contained::stat(&before)?.is_some();
+    if is_any {
+        sync::barrier_at(&before)?;
+    }
+    disk::remove_file_if_there(&aside.list())?;
+    Ok(is_any.then_some(before))
 }
 
 /// Tells whether the pre-images of a transaction are kept.

@@ -1,0 +1,88 @@
+//! What a run in the working tree itself has kept aside before it began to work.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::coordinator::{Coordinator, Error};
+use crate::disk::{self, staged};
+use crate::model::{ObjectId, RepoPath, Resource, Token, TransactionId, shown};
+
+/// What was there when the run began. It stands for itself: whoever puts it back has nothing else to go by.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// The working tree, seen from the main one.
+    pub(super) root: PathBuf,
+    /// What the run may write.
+    pub(super) locks: Vec<Resource>,
+    /// The fencing number of its grant: whoever has a newer one had the locks after it.
+    pub(super) token: Token,
+    /// What was checked out.
+    pub(super) head: Option<ObjectId>,
+    /// The paths that were there; the copy of each is named after its place in here.
+    pub(super) paths: Vec<RepoPath>,
+    /// The directories that were there.
+    pub(super) directories: Vec<KeptDirectory>,
+    /// Those of them that were repositories of their own, where whoever kept it knew.
+    #[serde(default)]
+    pub(super) repositories: Option<BTreeSet<RepoPath>>,
+}
+
+/// A directory that was there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct KeptDirectory {
+    pub(super) path: RepoPath,
+    /// Its permissions.
+    pub(super) mode: u32,
+    /// The permissions that a run has left it with that ended well. Whatever else it has by now is not the run's.
+    pub(super) left: Option<u32>,
+}
+
+/// Where a run's pre-images lie.
+pub(super) struct Aside {
+    /// The copies, and the list of them.
+    pub(super) kept: PathBuf,
+    /// What was taken out of the tree.
+    pub(super) taken: PathBuf,
+}
+
+impl Aside {
+    pub(super) fn of(coordinator: &Coordinator, transaction: &TransactionId) -> Self {
+        let directory = coordinator.layout.transaction(transaction);
+        Self {
+            kept: directory.path().join("kept"),
+            taken: directory.path().join("taken"),
+        }
+    }
+
+    /// The list is written last: without it nothing was kept, and the run had not begun to work.
+    pub(super) fn list(&self) -> PathBuf {
+        self.kept.join("list")
+    }
+
+    /// The list of the directories that are not as they were, once everything else is.
+    pub(super) fn directories(&self) -> PathBuf {
+        self.kept.join("directories")
+    }
+
+    pub(super) fn read(list: &Path) -> Result<Option<Kept>, Error> {
+        let Some(bytes) = disk::read_if_there(list)? else {
+            return Ok(None);
+        };
+        let kept = serde_json::from_slice(&bytes).map_err(|error| Error::Stuck {
+            transaction: None,
+            reason: format!("{} is damaged: {error}", shown(list)),
+        })?;
+        Ok(Some(kept))
+    }
+}
+
+impl Kept {
+    pub(super) fn write(&self, list: &Path) -> Result<(), Error> {
+        let bytes = serde_json::to_vec(self).map_err(|_| {
+            Error::Usage("The name of the working tree is not UTF-8: a run cannot work in place".to_owned())
+        })?;
+        Ok(staged::persist(list, &bytes, 0o600)?)
+    }
+}
