@@ -1,5 +1,7 @@
 //! Branches that tasks have left behind: those of tasks that ended, and of tasks that nobody knows of.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::coordinator::{Coordinator, Error};
 use crate::model::{ObjectId, TaskId, TransactionId, TransactionState};
 
@@ -25,6 +27,7 @@ pub(super) fn list(coordinator: &mut Coordinator) -> Result<Vec<LeftBranch>, Err
     };
     let head = git.head()?.tip();
     let mut left = Vec::new();
+    let mut unknown = BTreeMap::new();
     // The branches before the rows: a row is there before its branch is.
     for (name, tip) in git.branches(BRANCHES)? {
         let Some(transaction) = transaction_of(&name) else {
@@ -38,13 +41,11 @@ pub(super) fn list(coordinator: &mut Coordinator) -> Result<Vec<LeftBranch>, Err
         let target = row.as_ref().and_then(|row| row.target.as_ref());
         let target = target.map(|target| git.tip(target)).transpose()?.flatten();
         let is_merged = match target.or(head) {
-            Some(target) if git.is_ancestor(tip, target)? => true,
-            // Where nobody knows the target any more, it may be any branch.
-            _ if row.is_none() => git.is_in_another_branch(tip, BRANCHES)?,
-            _ => false,
+            Some(target) => git.is_ancestor(tip, target)?,
+            None => false,
         };
-        if is_merged && git.is_checked_out(&name)? {
-            continue;
+        if row.is_none() && !is_merged {
+            unknown.insert(transaction, tip);
         }
         left.push(LeftBranch {
             name,
@@ -52,6 +53,15 @@ pub(super) fn list(coordinator: &mut Coordinator) -> Result<Vec<LeftBranch>, Err
             transaction,
             is_merged,
         });
+    }
+    // Where nobody knows the target any more, it may be any branch.
+    let alone = git.only_below(BRANCHES, &unknown.values().copied().collect())?;
+    for branch in &mut left {
+        branch.is_merged |= unknown.contains_key(&branch.transaction) && !alone.contains(&branch.tip);
+    }
+    if left.iter().any(|branch| branch.is_merged) {
+        let in_use: BTreeSet<String> = git.checked_out()?.into_iter().map(|(_, branch)| branch).collect();
+        left.retain(|branch| !branch.is_merged || !in_use.contains(&branch.name));
     }
     Ok(left)
 }

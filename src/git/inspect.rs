@@ -1,5 +1,6 @@
 //! Reads commits, trees and the state of the repository. Nothing in here writes.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use git2::{ErrorClass, ErrorCode, Tree};
@@ -114,35 +115,45 @@ impl Git {
 
     /// Finds another working tree that has `reference` checked out.
     pub fn checked_out_elsewhere(&self, reference: &str) -> Result<Option<PathBuf>> {
+        let is_elsewhere = |path: &PathBuf| path.canonicalize().is_ok_and(|path| path != self.root);
+        let mut trees = self.checked_out()?.into_iter();
+        Ok(trees
+            .find(|(path, branch)| branch == reference && is_elsewhere(path))
+            .map(|(path, _)| path))
+    }
+
+    /// Lists the working trees that have a branch checked out, with its full name.
+    pub fn checked_out(&self) -> Result<Vec<(PathBuf, String)>> {
         let output = self.run(&["worktree", "list", "--porcelain", "-z"], b"")?;
         let mut current = PathBuf::new();
+        let mut found = Vec::new();
         for line in output.split(|byte| *byte == 0) {
             if let Some(path) = line.strip_prefix(b"worktree ") {
                 system_path(path).clone_into(&mut current);
-            } else if line.strip_prefix(b"branch ") == Some(reference.as_bytes())
-                && current.canonicalize().is_ok_and(|path| path != self.root)
-            {
-                return Ok(Some(current));
+            } else if let Some(branch) = line.strip_prefix(b"branch ") {
+                found.push((current.clone(), String::from_utf8_lossy(branch).into_owned()));
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
-    /// Tells whether any working tree has the branch checked out.
-    pub fn is_checked_out(&self, reference: &str) -> Result<bool> {
-        let is_here = self.head()?.branch() == Some(reference);
-        Ok(is_here || self.checked_out_elsewhere(reference)?.is_some())
-    }
-
-    /// Tells whether a commit is in a branch whose full name does not begin with `prefix`.
-    pub fn is_in_another_branch(&self, commit: ObjectId, prefix: &str) -> Result<bool> {
-        let contains = format!("--contains={commit}");
-        let output = self.run(
-            &["for-each-ref", "--format=%(refname)", &contains, "refs/heads/"],
-            b"",
-        )?;
-        let mut names = output.split(|byte| *byte == b'\n');
-        Ok(names.any(|name| !name.is_empty() && !name.starts_with(prefix.as_bytes())))
+    /// Returns those of `commits` that are in no branch but those whose full names begin with `prefix`. One question for all of them:
+    /// there may be hundreds.
+    pub fn only_below(&self, prefix: &str, commits: &BTreeSet<ObjectId>) -> Result<BTreeSet<ObjectId>> {
+        if commits.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut input: Vec<String> = commits.iter().map(ToString::to_string).collect();
+        for (name, tip) in self.branches("refs/heads/")? {
+            if !name.starts_with(prefix) {
+                input.push(format!("^{tip}"));
+            }
+        }
+        let output = self.run(&["rev-list", "--stdin"], input.join("\n").as_bytes())?;
+        let output = String::from_utf8_lossy(&output);
+        let beyond: BTreeSet<&str> = output.lines().collect();
+        let is_beyond = |commit: &&ObjectId| beyond.contains(commit.to_string().as_str());
+        Ok(commits.iter().filter(is_beyond).copied().collect())
     }
 
     /// Returns the first line of a commit's message; of a merge, that of the commit that was merged.
