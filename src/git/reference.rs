@@ -247,22 +247,38 @@ impl Git {
 
     /// Returns who commits: the environment's word first, then the configuration's.
     pub(super) fn committer(&self) -> Result<git2::Signature<'static>> {
-        self.repository
-            .committer_from_env()
-            .map_err(|_| GitError::NoIdentity)
+        let known = self.repository.committer_from_env();
+        known.or_else(|_| self.asked_identity("GIT_COMMITTER_IDENT"))
     }
 
     /// Returns who is the author, likewise.
     pub(super) fn author(&self) -> Result<git2::Signature<'static>> {
-        self.repository
-            .author_from_env()
-            .map_err(|_| GitError::NoIdentity)
+        let known = self.repository.author_from_env();
+        known.or_else(|_| self.asked_identity("GIT_AUTHOR_IDENT"))
+    }
+
+    /// Asks git itself, which knows settings that libgit2 does not: those that only its environment names.
+    fn asked_identity(&self, which: &str) -> Result<git2::Signature<'static>> {
+        // What git makes up from the names of the user and the machine is nobody's name.
+        let ask = ["-c", "user.useConfigOnly=true", "var", which];
+        let answer = self.run(&ask, b"").map_err(|_| GitError::NoIdentity)?;
+        signature(&String::from_utf8_lossy(&answer)).ok_or(GitError::NoIdentity)
     }
 
     /// Refuses when git knows no name for the user.
     pub fn require_identity(&self) -> Result<()> {
         self.author().and_then(|_| self.committer()).map(|_| ())
     }
+}
+
+/// Reads what `git var` says of somebody: name, address, seconds, and the time zone.
+fn signature(line: &str) -> Option<git2::Signature<'static>> {
+    let (who, when) = line.trim_end().rsplit_once("> ")?;
+    let (name, email) = who.split_once(" <")?;
+    let (seconds, zone) = when.split_once(' ')?;
+    let zone: i32 = zone.parse().ok()?;
+    let time = git2::Time::new(seconds.parse().ok()?, zone / 100 * 60 + zone % 100);
+    git2::Signature::new(name, email, &time).ok()
 }
 
 /// Tells whether a text names a ref, so that it can become part of a path in git's directory.

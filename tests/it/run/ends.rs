@@ -631,6 +631,17 @@ fn what_will_be_in_the_way_is_told_before_the_command_works() {
         said.contains("user.name") && !said.contains("the command works"),
         "{said}"
     );
+    let named = sandbox
+        .mirror_program()
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", "user.name")
+        .env("GIT_CONFIG_VALUE_0", "Named > Elsewhere")
+        .args(["run", "-w", "src/b.js", "-m", "x", "--", "sh", "-c", script]);
+    named.run().succeeded();
+    assert_eq!(
+        sandbox.git(["log", "-1", "--format=%an <%ae> %ad, %cn", "--date=raw"]),
+        "Named  Elsewhere <test@example.com> 1700000000 +0000, Named  Elsewhere"
+    );
     assert_clean(&sandbox);
 }
 
