@@ -58,10 +58,8 @@ impl Guard {
         let child = match started {
             Ok(child) => child.id(),
             Err(error) => {
-                complain(&format!(
-                    "Error: Failed starting {}: {error}\n",
-                    program.display()
-                ));
+                // As a shell says it: the error is the run's to tell.
+                complain(&format!("mirror: {}: {error}\n", program.display()));
                 end(ExitStatus::from_raw(NOT_STARTED << 8));
             }
         };

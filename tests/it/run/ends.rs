@@ -682,6 +682,7 @@ fn a_program_that_is_not_found_is_named_with_the_places_that_it_was_looked_for_i
             .stderr()
     };
     let said = run("no-such-codemod");
+    assert_eq!(said.matches("Error:").count(), 1, "{said}");
     assert!(
         said.contains("Error: The program no-such-codemod was not found in any directory of PATH;"),
         "{said}"
