@@ -20,7 +20,8 @@ impl Coordinator {
     }
 
     /// Acquires, and turns the store's refusals into words for people. Whatever of it is no good is replaced or, where it
-    /// was asked for by name, refused with everything else.
+    /// was asked for by name, refused with everything else. It may come from a run that was killed a moment ago: nobody is told of a
+    /// grant before that is cleared up after.
     pub(super) fn acquire(
         &mut self,
         who: &Asker,
@@ -28,18 +29,21 @@ impl Coordinator {
         wait: Wait,
         observer: &mut dyn Observer,
     ) -> Result<Grant, Error> {
-        let looks = wants.shares().next().is_some() || wants.iter().any(|lock| !lock.resource.is_path());
-        if !looks {
-            return self.acquire_once(who, wants, wait, observer);
-        }
         let waited = Stopwatch::start();
+        let task = who.task();
         let before = match who {
             Asker::New(_) => None,
             Asker::Task(id) => self.store.task(id)?.map(|task| task.locks),
         };
         let mut grant = self.acquire_once(who, wants, wait, observer)?;
-        let task = who.task();
-        match self.replace_unfit(task, wants, wait, &waited, &mut grant, observer) {
+        let looks = wants.shares().next().is_some() || wants.iter().any(|lock| !lock.resource.is_path());
+        let fitted = if looks {
+            self.replace_unfit(task, wants, wait, &waited, &mut grant, observer)
+        } else {
+            Ok(())
+        };
+        let cleared = fitted.and_then(|()| self.clear_granted(task, &grant.granted, wait, observer));
+        match cleared {
             Ok(()) => Ok(grant),
             Err(error) => {
                 self.take_back(task, before.as_deref(), &grant);
@@ -133,7 +137,7 @@ impl Coordinator {
     }
 
     /// Best effort: what is left of a refused request ends with its lease.
-    pub(super) fn take_back(&mut self, task: &TaskId, before: Option<&[HeldLock]>, grant: &Grant) {
+    fn take_back(&mut self, task: &TaskId, before: Option<&[HeldLock]>, grant: &Grant) {
         let Some(before) = before else {
             if let Err(error) = self.store.release(task, &Release::All) {
                 tracing::warn!(%error, "giving back is left to the lease");

@@ -161,12 +161,6 @@ impl Coordinator {
             Start::Copy { .. } => self.with_worktree(&wants)?,
         };
         let grant = self.acquire(&Asker::New(task), &asked, request.wait, observer)?;
-        // Its locks may come from a run that was killed a moment ago, and has not been cleared up after.
-        let cleared = self.bury_dead_runs(Some((&request.task, &grant.granted)), request.wait, observer);
-        if let Err(error) = cleared {
-            self.give_up_beginning(&request.task, &id);
-            return Err(error);
-        }
         let opened = self.open_as(id, request, start, locks, &grant.task);
         if opened.is_err() {
             self.give_up_beginning(&request.task, &id);

@@ -68,13 +68,7 @@ impl Coordinator {
         } else {
             resolve::request(self, &request.wants)?
         };
-        let before = self.store.task(task)?.map(|task| task.locks);
         let grant = self.acquire(&Asker::Task(task.clone()), &wants, request.wait, observer)?;
-        // They may come from a run that was killed a moment ago, and has not been cleared up after.
-        if let Err(error) = self.bury_dead_runs(Some((task, &grant.granted)), request.wait, observer) {
-            self.take_back(task, before.as_deref(), &grant);
-            return Err(error);
-        }
         self.store.after_command();
         Ok(grant.task)
     }

@@ -13,7 +13,7 @@ use crate::coordinator::{Coordinator, Error, Observer, abandon, settle, task_bra
 use crate::disk::contained::{self, FileKind, Root};
 use crate::disk::{self, fault, hash, staged};
 use crate::model::{Digest, EventKind, RepoPath, TransactionId, TransactionState};
-use crate::store::{NewEvent, Transaction, Wait};
+use crate::store::{NewEvent, Transaction};
 use crate::workspace::TransactionDirectory;
 use crate::workspace::manifest::{BYTES_MAX, Manifest, ManifestError};
 
@@ -47,8 +47,7 @@ impl Coordinator {
         let _commit_lock = self.lock_commits()?;
         let mut rest = under_lock(self, observer)?;
         retry_conflicts(self, &mut rest)?;
-        rest.undone
-            .extend(self.bury_dead_runs(None, Wait::Never, observer)?);
+        rest.undone.extend(self.bury_dead_runs(observer)?);
         let mut recovered = mem::take(&mut self.recovered);
         recovered.finished.extend(&rest.finished);
         recovered.undone.extend(rest.undone);
@@ -72,9 +71,7 @@ impl Coordinator {
             // Busy means that somebody alive commits, or recovers, at this moment.
             Recovered::default()
         };
-        recovered
-            .undone
-            .extend(self.bury_dead_runs(None, Wait::Never, observer)?);
+        recovered.undone.extend(self.bury_dead_runs(observer)?);
         Ok(recovered)
     }
 

@@ -38,6 +38,13 @@ pub(super) struct Mark {
     _lock: FileLock,
 }
 
+/// What a task was granted, and has not been told of yet.
+struct Granted<'a> {
+    task: &'a TaskId,
+    locks: &'a [Lock],
+    wait: Wait,
+}
+
 impl Mark {
     /// Takes the mark away: what it marked is over and has left nothing.
     pub(super) fn remove(self) {
@@ -67,17 +74,13 @@ impl Coordinator {
 
     /// Finds what was killed. Each comes with its mark, which keeps others from clearing up after it as well. Whoever was `granted`
     /// what somebody else puts back at this moment finds nothing of that: it is over then.
-    fn dead(
-        &mut self,
-        granted: Option<(&TaskId, &[Lock])>,
-        wait: Wait,
-    ) -> Result<Vec<(String, Mark)>, Error> {
+    fn dead(&mut self, granted: Option<&Granted>) -> Result<Vec<(String, Mark)>, Error> {
         let mut dead = Vec::new();
         for name in disk::list(&self.layout.runs())? {
             let path = self.layout.runs().join(&name);
             let Ok(name) = name.into_string() else { continue };
             let lock = match (FileLock::try_acquire(&path)?, granted) {
-                (None, Some((task, locks))) => self.lock_put_back(task, locks, &name, wait)?,
+                (None, Some(granted)) => self.lock_put_back(granted, &name)?,
                 (lock, _) => lock,
             };
             if let Some(lock) = lock {
@@ -87,25 +90,31 @@ impl Coordinator {
         Ok(dead)
     }
 
-    /// Waits until somebody else has put back what a killed run in place has left where `task` was granted its locks.
-    fn lock_put_back(
-        &mut self,
-        task: &TaskId,
-        granted: &[Lock],
-        name: &str,
-        wait: Wait,
-    ) -> Result<Option<FileLock>, Error> {
-        let Some(run) = self.put_back_by_another(name)? else {
+    /// Waits until somebody else has put back what a killed run in place has left where something was granted.
+    fn lock_put_back(&mut self, granted: &Granted, name: &str) -> Result<Option<FileLock>, Error> {
+        let run = match name.parse::<TransactionId>() {
+            Ok(id) => self.store.transaction(&id)?,
+            Err(_) => None,
+        };
+        let Some(run) = run.filter(|run| run.task != *granted.task) else {
             return Ok(None);
         };
-        if !in_place::reaches(self, &run.id, granted) {
+        if !in_place::is_kept(self, &run.id)? || !in_place::reaches(self, &run.id, granted.locks) {
             return Ok(None);
         }
-        let limit = match wait {
+        if !self.has_died(&run)? {
+            // It has lost them while it lived. Whoever puts back after it has to know who works there by then.
+            in_place::note_overtaker(self, &run.id, granted.task)?;
+            // If it has died before that was noted, somebody may be putting back who does not know.
+            if !self.has_died(&run)? {
+                return Ok(None);
+            }
+        }
+        let limit = match granted.wait {
             Wait::Never => PUT_BACK_GRACE,
             Wait::UpTo(limit) => limit,
         };
-        let lock = self.lock_within(task, self.layout.run(&run.id), limit)?;
+        let lock = self.lock_within(granted.task, self.layout.run(&run.id), limit)?;
         let refusal = || RunRefusal::NotPutBack {
             task: run.task,
             reason: "another process is at it, and does not end".to_owned(),
@@ -113,17 +122,10 @@ impl Coordinator {
         Ok(Some(lock.ok_or_else(refusal)?))
     }
 
-    /// Returns the run in place that was killed whose mark this is: whoever holds it puts things back.
-    fn put_back_by_another(&mut self, name: &str) -> Result<Option<Transaction>, Error> {
-        let Ok(id) = name.parse::<TransactionId>() else {
-            return Ok(None);
-        };
-        let Some(row) = self.store.transaction(&id)? else {
-            return Ok(None);
-        };
-        let task = self.store.task(&row.task)?;
-        let is_dead = task.is_some_and(|task| self.host.verdict(&task.owner) == Verdict::Dead);
-        Ok((is_dead && in_place::is_kept(self, &id)?).then_some(row))
+    /// Tells whether the process of a run is gone: whoever holds its mark then puts things back.
+    fn has_died(&mut self, run: &Transaction) -> Result<bool, Error> {
+        let task = self.store.task(&run.task)?;
+        Ok(task.is_some_and(|task| self.host.verdict(&task.owner) == Verdict::Dead))
     }
 
     /// Returns the tasks of all runs that are marked, whether they have their locks yet or not.
@@ -208,25 +210,43 @@ impl Coordinator {
             let mark = Mark { path, _lock: lock };
             if !in_place::is_kept(self, &id)? {
                 mark.remove();
-            } else if let Err(error) = self.bury_run(id, mark, Who::Clearing(None), &mut Silent) {
+            } else if let Err(error) = self.bury_run(id, mark, &mut Silent) {
                 tracing::warn!(%error, "what a killed run has changed is not put back yet");
             }
         }
         Ok(still)
     }
 
-    /// Clears up after every run that was killed, before a task that was `granted` something is told of it, which would `wait` so long
-    /// for others. Answers their transactions.
+    /// Clears up after every run that was killed. Answers their transactions.
     pub(super) fn bury_dead_runs(
         &mut self,
-        granted: Option<(&TaskId, &[Lock])>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<TransactionId>, Error> {
+        self.bury_before(None, observer)
+    }
+
+    /// Clears up after every run that was killed, or waits for whoever does, before a task is told what it was granted. It would
+    /// `wait` so long for others.
+    pub(super) fn clear_granted(
+        &mut self,
+        task: &TaskId,
+        locks: &[Lock],
         wait: Wait,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let granted = Granted { task, locks, wait };
+        self.bury_before(Some(&granted), observer).map(drop)
+    }
+
+    fn bury_before(
+        &mut self,
+        granted: Option<&Granted>,
         observer: &mut dyn Observer,
     ) -> Result<Vec<TransactionId>, Error> {
         let mut buried = Vec::new();
-        for (name, mark) in self.dead(granted, wait)? {
+        for (name, mark) in self.dead(granted)? {
             if let Ok(id) = name.parse() {
-                match self.bury_run(id, mark, Who::Clearing(granted), observer) {
+                match self.bury_run(id, mark, observer) {
                     Ok(true) => buried.push(id),
                     Ok(false) => {}
                     Err(error) => self.leave_unburied(id, granted, error, observer)?,
@@ -244,7 +264,7 @@ impl Coordinator {
     fn leave_unburied(
         &mut self,
         id: TransactionId,
-        granted: Option<(&TaskId, &[Lock])>,
+        granted: Option<&Granted>,
         error: Error,
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
@@ -254,7 +274,7 @@ impl Coordinator {
         };
         let reason = with_causes(&error);
         let refusal = RunRefusal::NotPutBack { task, reason };
-        if granted.is_some_and(|(_, locks)| in_place::reaches(self, &id, locks)) {
+        if granted.is_some_and(|granted| in_place::reaches(self, &id, granted.locks)) {
             return Err(refusal.into());
         }
         tracing::warn!(%error, "putting back what a killed run has changed is left to the next command");
@@ -277,7 +297,6 @@ impl Coordinator {
         &mut self,
         id: TransactionId,
         mark: Mark,
-        who: Who,
         observer: &mut dyn Observer,
     ) -> Result<bool, Error> {
         stop_strays(&id)?;
@@ -290,7 +309,7 @@ impl Coordinator {
                     tracing::warn!(%error, "what the run had finished is not kept");
                     None
                 });
-                let kept = in_place::put_back(self, who, &row, observer)?.or(finished);
+                let kept = in_place::put_back(self, Who::Clearing, &row, observer)?.or(finished);
                 fault::point("run.put-back");
                 self.reclaim_worktrees(&row)?;
                 settle::roll_back_because(self, &row, Some("the run was killed"))?;

@@ -6,37 +6,38 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::coordinator::in_place::kept::Kept;
+use crate::coordinator::in_place::kept::{self, Kept};
 use crate::coordinator::resolve;
 use crate::coordinator::reversal::Reversal;
 use crate::coordinator::{Coordinator, Error, Silent};
 use crate::disk::contained::Root;
 use crate::git::Git;
-use crate::model::{Lock, LockSet, Mode, RepoPath, Resource, TaskId, TransactionState, overlap};
+use crate::model::{Conflict, Lock, LockSet, Mode, RepoPath, Resource, TaskId, TransactionState, overlap};
 use crate::store::{Asker, Standing, Transaction, Wait};
 
 /// Who puts something back.
 #[derive(Clone, Copy)]
-pub(in crate::coordinator) enum Who<'a> {
+pub(in crate::coordinator) enum Who {
     /// A run that has ended well, under the locks that it worked with or not at all.
     Working,
     /// A run that comes to nothing. What it has lost it wins back first, unless others have it: nobody begins to work there meanwhile.
     Failing,
-    /// Whoever clears up after a run that was killed, and what they were granted a moment ago: they have not worked there yet.
-    Clearing(Option<(&'a TaskId, &'a [Lock])>),
+    /// Whoever clears up after a run that was killed. Its locks may be others' by now, but these are not told so before everything is
+    /// back, unless they had them while the run lived.
+    Clearing,
 }
 
 /// What a run in place may claim as its own.
 #[derive(Clone, Copy)]
 pub(super) struct Claim<'a> {
-    who: Who<'a>,
+    who: Who,
     pub(super) transaction: &'a Transaction,
     /// What was there before.
     pub(super) kept: &'a Kept,
 }
 
 impl<'a> Claim<'a> {
-    pub(super) fn new(who: Who<'a>, transaction: &'a Transaction, kept: &'a Kept) -> Self {
+    pub(super) fn new(who: Who, transaction: &'a Transaction, kept: &'a Kept) -> Self {
         Self {
             who,
             transaction,
@@ -67,7 +68,7 @@ impl<'a> Claim<'a> {
         match self.who {
             Who::Working => return Ok(ours),
             Who::Failing => win_back(coordinator, &self.transaction.task, &mut free)?,
-            Who::Clearing(granted) => drop_used(coordinator, &self.transaction.task, granted, &mut free)?,
+            Who::Clearing => self.drop_used(coordinator, &mut free)?,
         }
         // Looked up only now: what is free, or won back, nobody commits any more.
         let Some(mut theirs) = self.committed_since(coordinator)? else {
@@ -77,7 +78,7 @@ impl<'a> Claim<'a> {
         Ok(self.beside(wanted, &theirs))
     }
 
-    /// Tells whether a path that was ours still is.
+    /// Tells whether a path that was ours still is. It is asked before each path, so only of that is read who holds it.
     pub(super) fn is_still(
         &self,
         coordinator: &mut Coordinator,
@@ -85,18 +86,28 @@ impl<'a> Claim<'a> {
         resource: &Resource,
     ) -> Result<bool, Error> {
         let fold = resolve::folds(coordinator);
+        let holders = coordinator.store.holders(&[write(resource, fold).resource])?;
+        let own = holders.into_iter().flat_map(|found| found.holders);
+        let own = own.filter(|held| held.holder.task == self.transaction.task);
         let since = match self.who {
-            Who::Failing => held(coordinator, &self.transaction.task, None)?,
-            Who::Working | Who::Clearing(_) => self.held_since(coordinator)?,
+            Who::Failing => None,
+            Who::Working | Who::Clearing => Some(self.kept.token),
         };
-        if covers(&since, resource, fold) {
+        let own = own.filter(|held| since.is_none_or(|token| held.holder.token <= token));
+        let own: LockSet = own
+            .map(|held| Lock {
+                resource: held.resource,
+                mode: held.mode,
+            })
+            .collect();
+        if covers(&own, resource, fold) {
             return Ok(true);
         }
-        let Who::Clearing(granted) = self.who else {
+        if !matches!(self.who, Who::Clearing) {
             return Ok(false);
-        };
+        }
         let mut free = BTreeMap::from([(path.clone(), resource.clone())]);
-        drop_used(coordinator, &self.transaction.task, granted, &mut free)?;
+        self.drop_used(coordinator, &mut free)?;
         Ok(!free.is_empty())
     }
 
@@ -113,6 +124,37 @@ impl<'a> Claim<'a> {
     /// Returns the write locks that the run has had ever since it began to work.
     fn held_since(&self, coordinator: &mut Coordinator) -> Result<LockSet, Error> {
         held(coordinator, &self.transaction.task, Some(self.kept))
+    }
+
+    /// Drops out of `paths` what others hold who work there already.
+    fn drop_used(
+        &self,
+        coordinator: &mut Coordinator,
+        paths: &mut BTreeMap<RepoPath, Resource>,
+    ) -> Result<(), Error> {
+        let overtakers = kept::overtakers(coordinator, &self.transaction.id)?;
+        if overtakers.is_empty() {
+            return Ok(());
+        }
+        let fold = resolve::folds(coordinator);
+        let wanted: Vec<Resource> = paths
+            .values()
+            .map(|resource| write(resource, fold).resource)
+            .collect();
+        let found = coordinator.store.holders(&wanted)?;
+        let is_used = |holders: &[Conflict]| {
+            holders
+                .iter()
+                .any(|other| overtakers.contains(&other.holder.task))
+        };
+        let used: BTreeSet<RepoPath> = paths
+            .keys()
+            .zip(found)
+            .filter(|(_, found)| is_used(&found.holders))
+            .map(|(path, _)| path.clone())
+            .collect();
+        paths.retain(|path, _| !used.contains(path));
+        Ok(())
     }
 
     /// Finds what was committed since a run in place began to work, by whoever had its locks after it or by git alone. Nothing when
@@ -238,44 +280,6 @@ fn win_back(
             Err(error) => return Err(error),
         }
     }
-    Ok(())
-}
-
-/// Drops out of `paths` what others hold who may have begun to work: a task that has no transaction yet has not been told of its
-/// locks.
-fn drop_used(
-    coordinator: &mut Coordinator,
-    task: &TaskId,
-    granted: Option<(&TaskId, &[Lock])>,
-    paths: &mut BTreeMap<RepoPath, Resource>,
-) -> Result<(), Error> {
-    let fold = resolve::folds(coordinator);
-    let wanted: Vec<Resource> = paths
-        .values()
-        .map(|resource| write(resource, fold).resource)
-        .collect();
-    let mut working: BTreeMap<TaskId, bool> = BTreeMap::new();
-    let mut used = BTreeSet::new();
-    for (path, found) in paths.keys().zip(coordinator.store.holders(&wanted)?) {
-        for other in found.holders {
-            let id = &other.holder.task;
-            let is_new = granted.is_some_and(|(to, locks)| {
-                to == id && locks.iter().any(|lock| lock.resource == other.resource)
-            });
-            if id == task || is_new {
-                continue;
-            }
-            let is_working = match working.get(id) {
-                Some(known) => *known,
-                None => coordinator.store.current_transaction(id)?.is_some(),
-            };
-            working.insert(id.clone(), is_working);
-            if is_working {
-                used.insert(path.clone());
-            }
-        }
-    }
-    paths.retain(|path, _| !used.contains(path));
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::coordinator::{Coordinator, Error};
 use crate::disk::{self, staged};
-use crate::model::{ObjectId, RepoPath, Resource, Token, TransactionId, shown};
+use crate::model::{ObjectId, RepoPath, Resource, TaskId, Token, TransactionId, shown};
 
 /// What was there when the run began. It stands for itself: whoever puts it back has nothing else to go by.
 #[derive(Debug, Serialize, Deserialize)]
@@ -66,6 +66,11 @@ impl Aside {
         self.kept.join("directories")
     }
 
+    /// The tasks that have got what the run had locked while it lived.
+    fn overtakers(&self) -> PathBuf {
+        self.kept.join("overtakers")
+    }
+
     pub(super) fn read(list: &Path) -> Result<Option<Kept>, Error> {
         let Some(bytes) = disk::read_if_there(list)? else {
             return Ok(None);
@@ -85,4 +90,25 @@ impl Kept {
         })?;
         Ok(staged::persist(list, &bytes, 0o600)?)
     }
+}
+
+/// Notes that a task was granted what a run has locked that lives. No lease outlives a boot, so it need not be durable.
+pub(in crate::coordinator) fn note_overtaker(
+    coordinator: &Coordinator,
+    run: &TransactionId,
+    task: &TaskId,
+) -> Result<(), Error> {
+    let path = Aside::of(coordinator, run).overtakers();
+    match disk::append(&path, format!("{task}\n").as_bytes()) {
+        // It has put everything back meanwhile.
+        Err(error) if error.is_not_found() => Ok(()),
+        noted => Ok(noted?),
+    }
+}
+
+/// Lists them.
+pub(super) fn overtakers(coordinator: &Coordinator, run: &TransactionId) -> Result<BTreeSet<TaskId>, Error> {
+    let noted = disk::read_if_there(&Aside::of(coordinator, run).overtakers())?.unwrap_or_default();
+    let lines = String::from_utf8_lossy(&noted);
+    Ok(lines.lines().filter_map(|line| TaskId::new(line).ok()).collect())
 }

@@ -17,6 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub(super) use claim::Who;
+pub(super) use kept::note_overtaker;
 
 use claim::Claim;
 use kept::{Aside, Kept, KeptDirectory};

@@ -39,6 +39,7 @@ pub(super) fn restore(
     open_shut(coordinator, claim, root)?;
     let (paths, was_there) = differing(coordinator, root, aside, claim.kept)?;
     let wanted = wanted(coordinator, claim, root, &paths)?;
+    fault::point("run.put-back.begin");
     let mut ours = claim.ours(coordinator, &wanted)?;
     let mut failures = Failures::default();
     // What is in the way of a directory, and what lies in a directory that is in the way, goes out first.

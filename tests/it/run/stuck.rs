@@ -167,6 +167,62 @@ fn whoever_puts_back_and_stands_still_is_waited_for_only_where_the_run_worked_an
     assert_clean(&sandbox);
 }
 
+/// Some were told that they have what was not put back yet, others committed there, and it was moved away again.
+#[test]
+fn whatever_takes_locks_waits_until_everything_is_put_back() {
+    let optimistic = ["begin", "-t", "o", "--optimistic"];
+    let plain = ["begin", "-t", "o", "-w", "c"];
+    let commit: &[&str] = &["commit", "-t", "o"];
+    for (begin, asks, stands_at) in [
+        (
+            &plain[..],
+            &["lock", "-t", "o", "-w", "d/", "--wait", "60s"][..],
+            "run.put-back.begin=stop",
+        ),
+        (
+            &plain,
+            &["stage", "-t", "o", "--lock", "d/y"],
+            "run.put-back.begin=stop",
+        ),
+        (&optimistic, commit, "run.out=stop"),
+    ] {
+        let sandbox = repository();
+        sandbox.mirror(begin).succeeded();
+        if asks == commit {
+            sandbox.stage("o", "d/y", "of o\n");
+        }
+        let half = "for f in x y; do echo half > d/$f; done";
+        running(&sandbox, &["--in-place", "-t", "v", "-w", "d/"], half)
+            .env("MIRROR_FAULT", "run.worked=kill")
+            .run();
+        let puts_back = sandbox
+            .mirror_program()
+            .args(["status"])
+            .env("MIRROR_FAULT", stands_at)
+            .start();
+        puts_back.until_stopped();
+        let asking = sandbox.mirror_program().args(asks).input("of o\n").start();
+        // It has them from the dead, and is not told so yet.
+        while !sandbox.mirror(["who", "d/y"]).text().contains("held by o on") {}
+        puts_back.resume();
+        let told = puts_back.finish().succeeded();
+        assert!(!told.text().contains("left as it is"), "{told}");
+        asking.finish().succeeded();
+        assert_eq!(sandbox.read("d/x"), "x\n");
+        match asks {
+            ["lock", ..] => assert_eq!(sandbox.read("d/y"), "y\n"),
+            ["stage", ..] => drop(sandbox.mirror(commit).succeeded()),
+            _ => {}
+        }
+        if asks[0] != "lock" {
+            assert_eq!(sandbox.read("d/y"), "of o\n");
+            sandbox.git(["checkout", "--", "d/y"]);
+        }
+        sandbox.mirror(["rollback", "-t", "o"]);
+        assert_clean(&sandbox);
+    }
+}
+
 fn stop(pid: u32) {
     let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
