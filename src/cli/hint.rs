@@ -242,6 +242,13 @@ fn of_run(error: &RunRefusal) -> Vec<String> {
         RunRefusal::StandsStill { .. } => {
             "End its process with `kill -KILL` (`mirror status` shows it), and run `mirror recover`".to_owned()
         }
+        RunRefusal::Unstoppable { pids, .. } => {
+            let pids: Vec<String> = pids.iter().map(ToString::to_string).collect();
+            format!(
+                "See what it waits for: `ps -o pid,stat,wchan:30,args -p {}`; in state D it ends with that, as a network file system that is back",
+                pids.join(",")
+            )
+        }
         RunRefusal::CopyReplaced { .. } => "Run it again with a command that leaves \"$MIRROR_ROOT\" itself where it is, and may read and write it; what is in there it may change as it likes".to_owned(),
     };
     vec![one]

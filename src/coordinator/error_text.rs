@@ -103,6 +103,12 @@ pub(super) fn places_text(places: &[PathBuf]) -> String {
 }
 
 /// Lists what there is instead.
+pub(super) fn processes_text(pids: &[u32]) -> String {
+    let shown: Vec<String> = pids.iter().map(ToString::to_string).collect();
+    let word = if pids.len() == 1 { "process" } else { "processes" };
+    format!("{word} {}", shown.join(", "))
+}
+
 pub(super) fn known_text(known: &[String]) -> String {
     if known.is_empty() {
         String::new()

@@ -17,6 +17,7 @@ use std::thread;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 
+use crate::coordinator::worktrees::refuse_left;
 use crate::coordinator::{Coordinator, Error};
 use crate::host::stray;
 use crate::model::{Interrupter, TransactionId};
@@ -157,11 +158,5 @@ fn left_of(transaction: &TransactionId) -> BTreeSet<u32> {
 
 /// Ends whatever validations of a commit have left running.
 pub(super) fn stop_validation(transaction: &TransactionId) -> Result<(), Error> {
-    if stray::stop(|| left_of(transaction), stray::GRACE) {
-        Ok(())
-    } else {
-        Err(Error::Usage(format!(
-            "Processes of a validation of {transaction} cannot be ended"
-        )))
-    }
+    refuse_left(transaction, stray::stop(|| left_of(transaction), stray::GRACE))
 }

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::coordinator::Error;
-use crate::coordinator::error_text::{held_text, merge_list, path_list, places_text, run_held_text};
+use crate::coordinator::error_text::{
+    held_text, merge_list, path_list, places_text, processes_text, run_held_text,
+};
 use crate::git::MergeConflict;
-use crate::model::{Conflict, Kind, Pool, RepoPath, Resource, TaskId, shown};
+use crate::model::{Conflict, Kind, Pool, RepoPath, Resource, TaskId, TransactionId, shown};
 
 /// Why a run comes to nothing. It is rolled back.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +119,14 @@ pub enum RunRefusal {
         /// The task.
         task: TaskId,
     },
+    /// Something that was started will not end, not even by `KILL`.
+    #[error("What {transaction} has started cannot be ended: {}", processes_text(pids))]
+    Unstoppable {
+        /// What it was started for.
+        transaction: TransactionId,
+        /// The processes.
+        pids: Vec<u32>,
+    },
     /// There is no such program.
     #[error(
         "The program {program} was not found{}; the run is rolled back",
@@ -156,6 +166,7 @@ impl RunRefusal {
             | Self::CommittedSince { .. }
             | Self::MergeConflict { .. } => Kind::Conflict,
             Self::NotFound { .. } | Self::CopyReplaced { .. } | Self::NotRolledBack { .. } => Kind::Rejected,
+            Self::Unstoppable { .. } => Kind::Failed,
             Self::Inside { .. } | Self::GoesOn { .. } => Kind::Usage,
         }
     }

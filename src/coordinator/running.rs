@@ -286,7 +286,9 @@ impl Coordinator {
     fn bury_turn(&mut self, name: &str) -> Result<(), Error> {
         let validated = name.strip_prefix(landing::PREFIX).and_then(|id| id.parse().ok());
         if let (Some(transaction), Ok(turn)) = (validated, TaskId::new(name)) {
-            guarded::stop_validation(&transaction)?;
+            if let Err(error) = guarded::stop_validation(&transaction) {
+                tracing::warn!(%error, "a validation that was killed goes on");
+            }
             self.forget_turn(&turn)?;
         }
         Ok(())
@@ -299,7 +301,14 @@ impl Coordinator {
         mark: Mark,
         observer: &mut dyn Observer,
     ) -> Result<bool, Error> {
-        stop_strays(&id)?;
+        if let Err(error) = stop_strays(&id) {
+            if in_place::is_kept(self, &id)? {
+                // They may change the working tree still.
+                return Err(error);
+            }
+            self.leave_worktrees(&id)?;
+            observer.notice(&format!("{error}. Its working copy is left to it."));
+        }
         let row = self.store.transaction(&id)?;
         let state = row.as_ref().map(|row| row.state);
         match (row, state) {

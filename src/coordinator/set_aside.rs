@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::coordinator::{Coordinator, Error};
-use crate::disk;
+use crate::disk::{self, contained};
 use crate::host::unique_id;
 
 /// The beginning of the name of what was put aside, beside the place where it was.
@@ -23,9 +23,17 @@ pub(super) fn remove(tree: &Path) -> Result<(), Error> {
     if !is_for_others {
         return Err(error.into());
     }
+    put(tree).map_err(|_| error)?;
+    Ok(())
+}
+
+/// Puts a working copy aside, if it is there.
+pub(super) fn put(tree: &Path) -> Result<(), Error> {
     let aside = tree.with_file_name(format!("{PREFIX}{}", unique_id()));
-    disk::rename(tree, &aside).map_err(|_| error)?;
-    tracing::warn!(aside = %aside.display(), "the working copy cannot be removed and is put aside");
+    if contained::stat(tree)?.is_some() {
+        disk::rename(tree, &aside)?;
+        tracing::warn!(aside = %aside.display(), "the working copy cannot be removed and is put aside");
+    }
     Ok(())
 }
 

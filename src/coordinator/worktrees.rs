@@ -5,6 +5,7 @@
 //! Who may use which is a lock in the store, taken with the rest of a run's lock set; the file lock in here only tells whether
 //! the run that has it still lives. A working copy in use with a free file lock is what a crash left.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -14,7 +15,7 @@ use crate::coordinator::ground::Ground;
 use crate::coordinator::leased::Leased;
 use crate::coordinator::origin::Origin;
 use crate::coordinator::worktree_place::Place;
-use crate::coordinator::{Coordinator, Error, Observer, furnish, set_aside, stage_tree};
+use crate::coordinator::{Coordinator, Error, Observer, RunRefusal, furnish, set_aside, stage_tree};
 use crate::disk::contained::{self, FileKind};
 use crate::disk::lock::FileLock;
 use crate::disk::{self, fault, walk};
@@ -92,7 +93,10 @@ impl Coordinator {
         let record = place.read()?;
         if let Some(left) = record.as_ref().and_then(|record| record.transaction) {
             // Whoever worked in it is dead, but what they started need not be.
-            stop_strays(&left)?;
+            if let Err(error) = stop_strays(&left) {
+                tracing::warn!(%error, "the working copy is left to them");
+                set_aside::put(&place.tree())?;
+            }
         }
         let (place, is_there) = self.settled(place)?;
         if let Some(beside) = place.tree().parent() {
@@ -184,7 +188,12 @@ impl Coordinator {
     /// The run is over and has told so: what goes wrong here is written down for the next one, which makes it anew.
     pub(super) fn return_worktree(&mut self, leased: &Leased) {
         let place = &leased.place;
-        let cleared = stop_strays(&leased.transaction).and_then(|()| self.clear(place, leased.base));
+        let cleared = stop_strays(&leased.transaction)
+            .or_else(|error| {
+                tracing::warn!(%error, "the working copy is left to them");
+                set_aside::put(&place.tree())
+            })
+            .and_then(|()| self.clear(place, leased.base));
         let state = match &cleared {
             Ok(state) => *state,
             Err(error) => {
@@ -253,6 +262,16 @@ impl Coordinator {
         let (tree, _) = self.linked_tree(git, &leased.place.tree(), commit, false)?;
         furnish::furnish(&self.config, &self.root, tree.root())?;
         Ok(leased.place.tree())
+    }
+
+    /// Leaves the working copy of a killed run to processes that cannot be ended: the next run that gets its place has a new one.
+    pub(super) fn leave_worktrees(&self, transaction: &TransactionId) -> Result<(), Error> {
+        for worktree in self.worktrees()? {
+            if worktree.transaction == Some(*transaction) {
+                set_aside::put(&worktree.path)?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes back what a killed run worked in.
@@ -357,14 +376,15 @@ fn state_event(state: WorktreeState) -> EventKind {
 /// Ends whatever a run has left running.
 pub(super) fn stop_strays(transaction: &TransactionId) -> Result<(), Error> {
     let value = transaction.to_string();
-    if stray::stop(
-        || stray::with_variable(TRANSACTION_VARIABLE, &value),
-        stray::GRACE,
-    ) {
-        Ok(())
-    } else {
-        Err(Error::Usage(format!(
-            "Processes of the run {transaction} cannot be ended"
-        )))
+    let find = || stray::with_variable(TRANSACTION_VARIABLE, &value);
+    refuse_left(transaction, stray::stop(find, stray::GRACE))
+}
+
+/// Refuses to go on where processes that a run or a validation has left cannot be ended.
+pub(super) fn refuse_left(transaction: &TransactionId, pids: BTreeSet<u32>) -> Result<(), Error> {
+    if pids.is_empty() {
+        return Ok(());
     }
+    let (transaction, pids) = (*transaction, pids.into_iter().collect());
+    Err(RunRefusal::Unstoppable { transaction, pids }.into())
 }

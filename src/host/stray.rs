@@ -87,19 +87,16 @@ pub fn descendants() -> BTreeSet<u32> {
     parents.keys().copied().filter(|pid| descends(*pid)).collect()
 }
 
-/// Ends the processes that `find` finds: asks them, waits for `grace`, kills what is left, until none is found. Answers
-/// whether all are gone.
-pub fn stop(find: impl Fn() -> BTreeSet<u32>, grace: Duration) -> bool {
+/// Ends the processes that `find` finds: asks them, waits for `grace`, kills what is left, until none is found. Answers those
+/// that cannot be ended.
+pub fn stop(find: impl Fn() -> BTreeSet<u32>, grace: Duration) -> BTreeSet<u32> {
     let began = Stopwatch::start();
     let mut asked = BTreeSet::new();
     loop {
         let found = find();
-        if found.is_empty() {
-            return true;
-        }
         let elapsed = began.elapsed();
-        if elapsed > grace + KILLED {
-            return false;
+        if found.is_empty() || elapsed > grace + KILLED {
+            return found;
         }
         for pid in found {
             if elapsed >= grace {
@@ -156,7 +153,7 @@ mod tests {
         }
         assert!(descendants().contains(&child.id()));
         // The zombie of the child has no environment any more.
-        assert!(stop(find, Duration::from_millis(20)));
+        assert!(stop(find, Duration::from_millis(20)).is_empty());
         assert!(!child.wait().unwrap().success());
     }
 

@@ -280,6 +280,43 @@ fn kill_9_leaves_nothing_running_and_the_next_command_rolls_back() {
     assert_clean(&sandbox);
 }
 
+/// As one that hangs in a network file system: every command of everybody failed as long as it was there.
+#[test]
+#[expect(clippy::print_stderr, reason = "what cannot be tried here is said aloud")]
+fn what_cannot_be_ended_is_in_nobodys_way() {
+    let sandbox = repository();
+    let script = "echo $PPID > ../../../../guard; echo $$ > ../../../../left; echo ready; exec tail -f /dev/null >/dev/null 2>&1";
+    let going = running(&sandbox, &["-t", "dead", "-w", "src/"], script).start();
+    going.until_stdout("ready");
+    sandbox.shell(&format!("kill -STOP {}; kill -9 $(cat guard)", going.pid()));
+    going.kill();
+    let left = sandbox.shell("cat left; rm left guard").trim().to_owned();
+    // In there nobody else can be reached.
+    let namespace = ["--user", "--map-root-user", "--pid", "--fork", "--"];
+    let namespace = if rustix::process::geteuid().is_root() {
+        &namespace[2..]
+    } else {
+        &namespace[..]
+    };
+    let status = sandbox.program("unshare").args(namespace);
+    let told = status.args([env!("CARGO_BIN_EXE_mirror"), "status"]).run();
+    if told.text().contains("unshare failed") {
+        eprintln!("No processes can be kept apart here: {told}");
+    } else {
+        let said = format!("has started cannot be ended: process {left}. Its working copy is left to it.");
+        assert!(told.text().contains(&said), "{told}");
+        assert!(std::path::Path::new(&format!("/proc/{left}")).exists());
+    }
+    run(
+        &sandbox,
+        &["-t", "dead", "-w", "src/", "-m", "x"],
+        "echo x > src/a.js",
+    )
+    .succeeded();
+    sandbox.shell(&format!("kill -9 {left} 2>/dev/null || true"));
+    assert_clean(&sandbox);
+}
+
 #[test]
 fn a_guard_that_is_killed_alone_is_named_and_nothing_goes_on() {
     let sandbox = repository();
