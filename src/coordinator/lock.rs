@@ -1,5 +1,6 @@
 //! `lock`, `unlock`, `renew`: a task's lock set grows, shrinks, stays alive.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use crate::coordinator::provider::Wish;
@@ -55,6 +56,16 @@ pub struct ForceUnlock {
     pub reason: String,
 }
 
+/// What was taken by force.
+#[derive(Debug, Clone)]
+pub struct Forced {
+    /// The locks, and from whom.
+    pub taken: Vec<Conflict>,
+    /// The runs in place among them that stand still: what they have changed in the working tree is there until their processes go on
+    /// or are killed.
+    pub still: Vec<TaskId>,
+}
+
 impl Coordinator {
     /// Adds to the lock set of `task`: all of it or nothing. A task whose lease was lost may win its locks back here.
     pub fn lock(
@@ -97,7 +108,7 @@ impl Coordinator {
 
     /// Takes locks from their holders by force. Their tokens are dead at once, the waiters are served, and the history
     /// says who did it and why. A commit that is decided is completed instead.
-    pub fn force_unlock(&mut self, request: &ForceUnlock) -> Result<Vec<Conflict>, Error> {
+    pub fn force_unlock(&mut self, request: &ForceUnlock) -> Result<Forced, Error> {
         if request.from.is_none() && request.wants.is_empty() {
             return Err(Error::Usage(
                 "Name a task or a path to unlock by force".to_owned(),
@@ -107,24 +118,26 @@ impl Coordinator {
             .iter()
             .map(|lock| lock.resource)
             .collect();
-        let still = self.end_runs_in_place(request.from.as_ref(), &resources)?;
-        let stolen = self.store.steal(&Steal {
+        let mut still = self.end_runs_in_place(request.from.as_ref(), &resources)?;
+        let taken = self.store.steal(&Steal {
             from: request.from.clone(),
             resources,
             by: request.by.clone(),
             reason: request.reason.clone(),
         })?;
         // One that began to work between the look and the theft puts back what it has kept, before anybody may write.
-        for conflict in stolen
-            .iter()
-            .filter(|conflict| !still.contains(&conflict.holder.task))
-        {
-            if let Err(error) = self.end_runs_in_place(Some(&conflict.holder.task), &[]) {
-                tracing::warn!(%error, "a run in place may still put back what it has kept");
+        let tasks: BTreeSet<&TaskId> = taken.iter().map(|conflict| &conflict.holder.task).collect();
+        for task in tasks {
+            if still.contains(task) {
+                continue;
+            }
+            match self.end_runs_in_place(Some(task), &[]) {
+                Ok(more) => still.extend(more),
+                Err(error) => tracing::warn!(%error, "a run in place may still put back what it has kept"),
             }
         }
         self.store.after_command();
-        Ok(stolen)
+        Ok(Forced { taken, still })
     }
 
     /// Extends the lease of `task` to its full length from now.

@@ -88,7 +88,7 @@ pub use guarded::Guard;
 pub use heartbeat::Leash;
 pub use history::{History, HistoryFilter};
 pub use hook::{HookAnswer, HookRequest};
-pub use lock::{ForceUnlock, LockRequest, Wanted, WantedKind};
+pub use lock::{ForceUnlock, Forced, LockRequest, Wanted, WantedKind};
 pub use observer::{Observer, Silent};
 pub use open::{InitOptions, Initialised};
 pub use origin::Origin;

@@ -74,13 +74,17 @@ impl Coordinator {
 
     /// Finds what was killed. Each comes with its mark, which keeps others from clearing up after it as well. Whoever was `granted`
     /// what somebody else puts back at this moment finds nothing of that: it is over then.
-    fn dead(&mut self, granted: Option<&Granted>) -> Result<Vec<(String, Mark)>, Error> {
+    fn dead(
+        &mut self,
+        granted: Option<&Granted>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<(String, Mark)>, Error> {
         let mut dead = Vec::new();
         for name in disk::list(&self.layout.runs())? {
             let path = self.layout.runs().join(&name);
             let Ok(name) = name.into_string() else { continue };
             let lock = match (FileLock::try_acquire(&path)?, granted) {
-                (None, Some(granted)) => self.lock_put_back(granted, &name)?,
+                (None, Some(granted)) => self.lock_put_back(granted, &name, observer)?,
                 (lock, _) => lock,
             };
             if let Some(lock) = lock {
@@ -91,7 +95,12 @@ impl Coordinator {
     }
 
     /// Waits until somebody else has put back what a killed run in place has left where something was granted.
-    fn lock_put_back(&mut self, granted: &Granted, name: &str) -> Result<Option<FileLock>, Error> {
+    fn lock_put_back(
+        &mut self,
+        granted: &Granted,
+        name: &str,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<FileLock>, Error> {
         let run = match name.parse::<TransactionId>() {
             Ok(id) => self.store.transaction(&id)?,
             Err(_) => None,
@@ -107,6 +116,10 @@ impl Coordinator {
             in_place::note_overtaker(self, &run.id, granted.task)?;
             // If it has died before that was noted, somebody may be putting back who does not know.
             if !self.has_died(&run)? {
+                let task = &run.task;
+                observer.notice(&format!(
+                    "The run {task} had this before, and has not put back what it has changed there: what is there may be half done."
+                ));
                 return Ok(None);
             }
         }
@@ -244,7 +257,7 @@ impl Coordinator {
         observer: &mut dyn Observer,
     ) -> Result<Vec<TransactionId>, Error> {
         let mut buried = Vec::new();
-        for (name, mark) in self.dead(granted)? {
+        for (name, mark) in self.dead(granted, observer)? {
             if let Ok(id) = name.parse() {
                 match self.bury_run(id, mark, observer) {
                     Ok(true) => buried.push(id),

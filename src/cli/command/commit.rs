@@ -73,8 +73,9 @@ impl Commit {
             wait: self.wait,
         };
         let signals = Signals::listen()?;
-        signals.be_patient();
         let mut coordinator = context.coordinator()?;
+        // Opening may take long: it clears up after others.
+        signals.be_patient();
         coordinator.interrupted_by(signals.interrupter());
         coordinator.guarded_by(child::guard().context("Failed finding this program")?);
         let mut narrator = Narrator::new(context.output);

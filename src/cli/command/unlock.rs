@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::Args;
-use mirror::coordinator::{ForceUnlock, Wanted, WantedKind};
+use mirror::coordinator::{ForceUnlock, Forced, Wanted, WantedKind};
 use mirror::model::{LockSet, Mode, TaskId};
 use serde::Serialize;
 
@@ -55,6 +55,8 @@ struct Released {
 #[derive(Serialize)]
 struct Stolen {
     stolen: Vec<ConflictDocument>,
+    /// Runs in place that have not put back what they have changed.
+    standing_still: Vec<TaskId>,
 }
 
 impl Unlock {
@@ -108,17 +110,23 @@ fn force(
         by: context.environment.author(),
         reason,
     };
-    let stolen = context.coordinator()?.force_unlock(&request)?;
+    let Forced { taken, still } = context.coordinator()?.force_unlock(&request)?;
     let document = Stolen {
-        stolen: stolen.iter().map(ConflictDocument::from).collect(),
+        stolen: taken.iter().map(ConflictDocument::from).collect(),
+        standing_still: still.clone(),
     };
+    for task in &still {
+        context.output.notice(&format!(
+            "Warning: the run {task} stands still; what it has changed in the working tree is put back only when its process goes on or is killed"
+        ));
+    }
     context.output.done(&document, || {
-        let lines = stolen
+        let lines = taken
             .iter()
             .map(|lock| format!("\n  {}  from {}", lock.resource, lock.holder.task));
         format!(
             "Took {} by force.{}",
-            counted(stolen.len(), "lock"),
+            counted(taken.len(), "lock"),
             lines.collect::<String>()
         )
     })?;

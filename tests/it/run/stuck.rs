@@ -237,8 +237,12 @@ fn the_locks_of_one_that_stands_still_are_taken_by_force_all_the_same() {
     going.until_stdout("ready");
     stop(going.pid());
     let unlock = ["unlock", "--force", "--reason", "mine", "d/"];
-    sandbox.mirror(unlock).succeeded();
-    sandbox.mirror(["begin", "-t", "o", "-w", "d/x"]).succeeded();
+    let told = sandbox.mirror(unlock).succeeded().text();
+    assert!(told.contains("Warning: the run R stands still;"), "{told}");
+    let begin = ["begin", "-t", "o", "-w", "d/x"];
+    let told = sandbox.mirror(begin).succeeded().text();
+    let said = "The run R had this before, and has not put back what it has changed there";
+    assert!(told.contains(said), "{told}");
     let stage = sandbox.mirror_program().args(["stage", "-t", "o", "d/x"]);
     stage.input("of o\n").run().succeeded();
     sandbox.mirror(["commit", "-t", "o"]).succeeded();
