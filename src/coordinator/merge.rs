@@ -30,7 +30,18 @@ pub(super) fn plan(coordinator: &Coordinator, order: Order) -> Result<Plan, Erro
 
     let mut objects = git.objects(order.directory.pack())?;
     let edits = edits(&mut objects, &order)?;
-    let work = task_commit(&mut objects, &order, base, &edits)?;
+    let merged = merged_by_hand(git, &branch, base, tip)?;
+    let base = merged.unwrap_or(base);
+    let tree = objects.commit_tree(Some(base), &edits)?;
+    if merged.is_some() && tree == objects.commit_tree(Some(base), &[])? {
+        let landing = Landing::default();
+        return Ok(Plan {
+            order,
+            operations: Vec::new(),
+            landing,
+        });
+    }
+    let work = task_commit(&mut objects, &order, base, tree)?;
     let (new, merge) = joined(
         git,
         &mut objects,
@@ -98,6 +109,15 @@ fn names(order: &Order) -> Result<(String, String, ObjectId), Error> {
     }
 }
 
+/// Returns what the branch was left at when its merge conflicted, if somebody has merged that by hand: what they have decided against
+/// must not come back with it.
+fn merged_by_hand(git: &Git, branch: &str, base: ObjectId, tip: ObjectId) -> Result<Option<ObjectId>, Error> {
+    match git.tip(branch)? {
+        Some(left) if left != base && git.is_ancestor(left, tip)? => Ok(Some(left)),
+        _ => Ok(None),
+    }
+}
+
 /// What a set of paths shall be in a git tree.
 type Edits = Vec<(RepoPath, Option<TreeEntry>)>;
 
@@ -117,14 +137,13 @@ fn edits(objects: &mut Objects<'_>, order: &Order) -> Result<Edits, Error> {
     order.changes.iter().map(edit).collect()
 }
 
-/// Makes the task's own commit: its base's tree with exactly the changed paths replaced.
+/// Makes the task's own commit: the tree of its base with exactly the changed paths replaced.
 fn task_commit(
     objects: &mut Objects<'_>,
     order: &Order,
     base: ObjectId,
-    edits: &Edits,
+    tree: ObjectId,
 ) -> Result<ObjectId, Error> {
-    let tree = objects.commit_tree(Some(base), edits)?;
     let task = &order.task.id;
     let message = order
         .message

@@ -133,6 +133,46 @@ fn a_conflict_is_refused_with_nothing_moved_and_the_work_on_its_branch() {
     assert_eq!(sandbox.read("a"), "agent\n");
 }
 
+/// What was decided against came back with the next commit.
+#[test]
+fn what_was_merged_by_hand_is_not_merged_again() {
+    let text = |timeout: &str, name: &str| format!("timeout={timeout}\n\n\n\n\nname={name}\n");
+    let sandbox = Sandbox::with_files(&[("cfg", &text("10", "base")), ("other", "1\n")]);
+    sandbox.mirror(["init"]).succeeded();
+    for begin in ["--branch", "--optimistic"] {
+        sandbox.write("cfg", text("10", "base"));
+        sandbox.git(["commit", "-q", "--allow-empty", "-am", "base"]);
+        sandbox
+            .mirror(["begin", "-t", "agent", "-w", "other", begin])
+            .succeeded();
+        let stage = sandbox
+            .mirror_program()
+            .args(["stage", "-t", "agent", "--lock", "cfg"]);
+        stage.input(text("99", "agent")).run().succeeded();
+        sandbox.write("cfg", text("10", "human"));
+        sandbox.git(["commit", "-qam", "human"]);
+        assert_refused(&sandbox, 5, &["git merge mirror/agent/"]);
+        let branch = sandbox.git(["for-each-ref", "--format=%(refname)", "refs/heads/mirror/"]);
+        sandbox.try_git(["merge", "-q", &branch]).exited(1);
+        sandbox.write("cfg", text("10", "agent"));
+        sandbox.git(["commit", "-qam", "by hand"]);
+        let more = begin == "--optimistic";
+        if more {
+            sandbox.stage("agent", "other", format!("2 {begin}\n"));
+        }
+        let told = commit(&sandbox).text();
+        assert_eq!(told.contains("Nothing to commit"), !more, "{told}");
+        assert_eq!(sandbox.read("cfg"), text("10", "agent"));
+        assert_eq!(
+            sandbox.read("other"),
+            if more { "2 --optimistic\n" } else { "1\n" }
+        );
+        assert_eq!(sandbox.git(["status", "--porcelain"]), "");
+        assert_eq!(sandbox.git(["branch", "--list", "mirror/*"]), "");
+        sandbox.mirror(["doctor"]).succeeded();
+    }
+}
+
 #[test]
 fn overlapping_edits_of_one_file_are_merged_as_git_merges() {
     let lines = |first: &str, last: &str| {
