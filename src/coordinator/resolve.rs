@@ -5,6 +5,7 @@
 //! component is not, since a symlink is a file of its own. Nothing outside the working tree can be named.
 //! Names that do not exist yet are as good as others.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -16,7 +17,7 @@ use crate::coordinator::{Coordinator, Error, Wanted, WantedKind};
 use crate::disk::expand::{ExpandError, expand};
 use crate::git::Git;
 use crate::model::{
-    Amount, Depth, Lock, LockSet, MemberName, PathError, Pool, PoolName, RefName, RepoPath, Resource,
+    Amount, Depth, Lock, LockSet, MemberName, Mode, PathError, Pool, PoolName, RefName, RepoPath, Resource,
     ServiceName,
 };
 
@@ -28,13 +29,43 @@ pub(super) fn request(coordinator: &Coordinator, wants: &[Wanted]) -> Result<Loc
     let locks = lock_set(coordinator, wants)?;
     let is_own = |resource: &Resource| matches!(resource, Resource::Worktree(_) | Resource::Landing(_));
     let own = locks.iter().find(|lock| is_own(&lock.resource));
-    match own {
-        Some(lock) => Err(Error::Usage(format!(
-            "{} is given out by `mirror run` alone",
-            lock.resource
-        ))),
-        None => Ok(locks),
+    if let Some(lock) = own {
+        let what = format!("{} is given out by `mirror run` alone", lock.resource);
+        return Err(Error::Usage(what));
     }
+    refuse_nested(coordinator, &locks)?;
+    Ok(locks)
+}
+
+/// Refuses write locks on what lies in a submodule or another repository below this one: nothing of it could be committed, and a run
+/// that changes it would come to nothing without a word.
+fn refuse_nested(coordinator: &Coordinator, locks: &LockSet) -> Result<(), Error> {
+    if coordinator.git.is_none() {
+        return Ok(());
+    }
+    let mut around = BTreeSet::new();
+    for lock in locks.iter().filter(|lock| lock.mode == Mode::Write) {
+        match lock.resource {
+            Resource::File(path) => around.extend(path.ancestors()),
+            Resource::Directory(Some(path), _) => {
+                around.extend(path.ancestors());
+                around.insert(path);
+            }
+            _ => {}
+        }
+    }
+    for path in around {
+        match coordinator.root.contains_repository(&path) {
+            Ok(true) => {
+                let reason = "it is a git repository of its own".to_owned();
+                return Err(Error::Unchangeable { path, reason });
+            }
+            // A name to come may lie anywhere.
+            Err(error) if !error.is_denied() => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Resolves everything that was typed into one lock set.

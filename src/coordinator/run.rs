@@ -17,7 +17,7 @@ use crate::coordinator::heartbeat::Heartbeat;
 use crate::coordinator::in_place::Who;
 use crate::coordinator::leased::Leased;
 use crate::coordinator::running::Mark;
-use crate::coordinator::start_commit::tell_what_is_in_the_way;
+use crate::coordinator::start_commit::tell_before_work;
 use crate::coordinator::working_copy::WorkingCopy;
 use crate::coordinator::{
     BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, RunRefusal,
@@ -142,10 +142,11 @@ impl Coordinator {
             }
         };
         fault::point("run.begun");
-        if let (RunPlace::Copy, Some(_)) = (request.place, &request.commit.message)
-            && let Err(error) = tell_what_is_in_the_way(self, &begun.task, observer)
-        {
-            tracing::warn!(%error, "whether anything is in the way is not known");
+        if request.place == RunPlace::Copy {
+            let is_recorded = request.commit.message.is_some();
+            if let Err(error) = tell_before_work(self, &begun.task, is_recorded, observer) {
+                tracing::warn!(%error, "whether anything is in the way is not known");
+            }
         }
         let heartbeat = self.heartbeat(&begun.task.id)?;
         Ok(Running {

@@ -5,7 +5,7 @@ use crate::coordinator::{Coordinator, Error, Observer};
 use crate::disk::contained::{FileKind, Parent, Stat};
 use crate::disk::sync;
 use crate::git::{Git, NewCommit, Source};
-use crate::model::{Lock, Mode, ObjectId, RepoPath, TransactionId, TreeEntry};
+use crate::model::{Lock, Mode, ObjectId, RepoPath, Resource, TransactionId, TreeEntry};
 use crate::store::Task;
 
 /// The message of a commit that only a working copy ever points to.
@@ -54,9 +54,22 @@ pub(super) fn start_commit(
     Ok(Some(commit))
 }
 
+/// Tells of a run that works in a copy what its user should know before it does.
+pub(super) fn tell_before_work(
+    coordinator: &Coordinator,
+    task: &Task,
+    is_recorded: bool,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    if is_recorded {
+        tell_what_is_in_the_way(coordinator, task, observer)?;
+    }
+    tell_what_is_ignored(coordinator, task, observer)
+}
+
 /// Tells what will keep the result of a run from being recorded unless it has gone by then: the run may be long, and nobody
 /// likes to hear of it at its end.
-pub(super) fn tell_what_is_in_the_way(
+fn tell_what_is_in_the_way(
     coordinator: &Coordinator,
     task: &Task,
     observer: &mut dyn Observer,
@@ -79,6 +92,40 @@ pub(super) fn tell_what_is_in_the_way(
         observer.notice(&format!(
             "There are uncommitted changes in {}: as long as there are, a commit that changes these is refused.",
             path_list(&uncommitted)
+        ));
+    }
+    Ok(())
+}
+
+/// Tells which locked files a run cannot change, since git ignores them: they do not come back from its copy.
+fn tell_what_is_ignored(
+    coordinator: &Coordinator,
+    task: &Task,
+    observer: &mut dyn Observer,
+) -> Result<(), Error> {
+    let Some(git) = &coordinator.git else {
+        return Ok(());
+    };
+    let locks = task.locks.iter().map(|held| &held.lock);
+    let files = locks.filter_map(|lock| match &lock.resource {
+        Resource::File(path) if lock.mode == Mode::Write => Some(path.clone()),
+        _ => None,
+    });
+    let mut ignored = Vec::new();
+    for path in files.take(LOOKED_AT_MAX) {
+        if git.is_ignored(&path)? {
+            ignored.push(path);
+        }
+    }
+    if ignored.is_empty() {
+        return Ok(());
+    }
+    let index = git.index()?;
+    ignored.retain(|path| index.entry(path).is_none());
+    if !ignored.is_empty() {
+        observer.notice(&format!(
+            "Git ignores {}: what a run makes of that in its copy is not taken.",
+            path_list(&ignored)
         ));
     }
     Ok(())

@@ -384,3 +384,36 @@ fn a_run_that_waits_for_any_copy_alone_names_nobody() {
     waits.finish().succeeded();
     assert_clean(&sandbox);
 }
+
+/// It vanished without a word.
+#[test]
+fn what_cannot_come_back_from_a_copy_is_said_before_the_work() {
+    let sandbox = repository();
+    let ran = run(
+        &sandbox,
+        &["-w", "ignored", "-w", "src/a.js", "-m", "x"],
+        "echo x > ignored",
+    )
+    .succeeded();
+    let said = "Git ignores ignored: what a run makes of that in its copy is not taken.";
+    assert!(ran.stderr().contains(said), "{ran}");
+    let ran = run(&sandbox, &["-w", "src/", "-m", "x"], "true").succeeded();
+    assert!(!ran.stderr().contains("ignores"), "{ran}");
+    sandbox.shell("git init -q nested");
+    for what in ["nested", "nested/deep/new"] {
+        for refused in [
+            run(&sandbox, &["-w", what, "-m", "x"], "echo work > nested/new"),
+            sandbox.mirror(["begin", "-t", "a", "-w", what]),
+        ] {
+            let refused = refused.exited(2);
+            let said = "nested cannot be changed: it is a git repository of its own";
+            assert!(refused.text().contains(said), "{refused}");
+            assert!(refused.text().contains("mirror -C DIR"), "{refused}");
+        }
+    }
+    sandbox.mirror(["begin", "-t", "a", "-r", "nested"]).succeeded();
+    sandbox.mirror(["lock", "-t", "a", "-w", "."]).succeeded();
+    sandbox.mirror(["rollback", "-t", "a"]).succeeded();
+    sandbox.shell("rm -rf nested");
+    assert_clean(&sandbox);
+}
