@@ -1,5 +1,7 @@
 //! What to type next, for every refusal that the user can act on: the one place that says so.
 
+use std::time::Duration;
+
 use mirror::config::{ConfigError, Fault, Origin};
 use mirror::coordinator::{Error, RunRefusal, UndoError};
 use mirror::model::{Conflict, Impossible, RepoPath, Resource, TransactionState, shown};
@@ -29,7 +31,9 @@ pub(crate) fn hints(error: &Error) -> Vec<String> {
             "Give something back first with `mirror unlock`, or commit or roll back, and ask again".to_owned()
         }
         Error::Lost { task } => {
-            format!("Run `mirror lock -t {task}` to win the locks back: what is staged is still there")
+            format!(
+                "`mirror lock -t {task}` wins back the locks on what is staged, which is still there; with -w PATH those on PATH"
+            )
         }
         Error::NotLocked { task, paths } => format!(
             "Run `mirror lock -t {task} {}`, or stage with --lock",
@@ -170,9 +174,11 @@ fn of_undo(error: &UndoError) -> String {
     match error {
         UndoError::Unnamed { task, found, .. } if found.len() > 1 => {
             let longer = found.last().map(ToString::to_string).unwrap_or_default();
-            format!("Name more of it, as in `mirror undo -t {task} {longer}`: the newest of them")
+            let of = task.as_ref().map(|task| format!("-t {task} ")).unwrap_or_default();
+            format!("Name more of it, as in `mirror undo {of}{longer}`: the newest of them")
         }
-        UndoError::Unknown { task, .. } | UndoError::Unnamed { task, .. } => format!("Run `mirror history -t {task}` to see what it has committed"),
+        UndoError::Unknown { task, .. } | UndoError::Unnamed { task: Some(task), .. } => format!("Run `mirror history -t {task}` to see what it has committed"),
+        UndoError::Unnamed { .. } => "Run `mirror history` to see what was committed".to_owned(),
         UndoError::NotCommitted { task, state: TransactionState::Open, .. } => {
             format!("Run `mirror rollback -t {task}`: what is not committed yet is dropped by that")
         }
@@ -204,7 +210,7 @@ fn held(conflicts: &[Conflict], waited: bool) -> Vec<String> {
 /// Returns what to type after a run, whose task is no more.
 fn of_run(error: &RunRefusal) -> Vec<String> {
     let one = match error {
-        RunRefusal::Held { conflicts, waited, copies } => return run_held(conflicts, waited.is_some(), *copies),
+        RunRefusal::Held { conflicts, waited, copies } => return run_held(conflicts, *waited, *copies),
         RunRefusal::GrowthHeld { conflicts } => {
             let paths: Vec<RepoPath> = conflicts.iter().filter_map(|conflict| path_of(&conflict.resource)).collect();
             let wait = format!("Run it again with {} and --wait 10m: --grow waits for nobody", writes(&paths));
@@ -216,13 +222,14 @@ fn of_run(error: &RunRefusal) -> Vec<String> {
             format!("Run it again with {}, or with --grow to lock on the way", writes(paths))
         }
         RunRefusal::Overtaken { paths } => format!(
-            "Commit that, or put it away with `git stash push -- {}`, and run it again",
+            "Commit that, or put it away with `git stash push -u -- {}`, and run it again",
             list(paths)
         ),
         RunRefusal::CommittedSince { paths } => format!(
             "Run it again with {}: it begins from what they have committed, and has the locks from the start",
             writes(paths)
         ),
+        RunRefusal::SwitchedSince { .. } => "Run it again: it begins from what is checked out now; or `git switch -`, and run it again then".to_owned(),
         RunRefusal::MergeConflict { .. } => "Run it again: it begins from what is there now".to_owned(),
         RunRefusal::Inside { root, .. } => format!(
             "Leave it to the run: `mirror lock -w PATH` locks more for it; another task begins outside, with `mirror -C {} …`",
@@ -262,13 +269,15 @@ fn path_of(resource: &Resource) -> Option<RepoPath> {
 }
 
 /// Returns what to type after a run that did not get its locks.
-fn run_held(conflicts: &[Conflict], waited: bool, copies: Option<u32>) -> Vec<String> {
-    let wait = if waited {
-        "`mirror run --wait 10m …` waits longer; `mirror status` shows who works"
-    } else {
-        "`mirror run --wait 10m …` waits for it; `mirror status` shows who works"
+fn run_held(conflicts: &[Conflict], waited: Option<Duration>, copies: Option<u32>) -> Vec<String> {
+    let wait = match waited {
+        Some(waited) => {
+            let minutes = (waited.as_secs() / 60 * 2).max(10);
+            format!("`mirror run --wait {minutes}m …` waits longer; `mirror status` shows who works")
+        }
+        None => "`mirror run --wait 10m …` waits for it; `mirror status` shows who works".to_owned(),
     };
-    let mut hints = vec![wait.to_owned()];
+    let mut hints = vec![wait];
     match copies {
         Some(copies) => hints.push(format!(
             "To have more of them, set run.worktrees.max in .mirror/config.yaml, now {copies}"

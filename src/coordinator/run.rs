@@ -194,7 +194,8 @@ impl Coordinator {
             .stage_work(request, running, observer)
             .and_then(|is_empty| self.commit_work(request, running, is_empty, observer))
             .map_err(|error| {
-                let error = self.committed_instead(error.of_work());
+                let base = running.begun.transaction.base;
+                let error = self.committed_instead(error.of_work(), base);
                 self.keep_work(running, error, observer)
             })?;
         Ok(Ran { value, receipt })

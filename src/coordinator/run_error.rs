@@ -68,6 +68,15 @@ pub enum RunRefusal {
         /// The paths.
         paths: Vec<RepoPath>,
     },
+    /// Something else is checked out than what it began from.
+    #[error(
+        "What is checked out has changed since this run began, and with it: {}",
+        path_list(paths)
+    )]
+    SwitchedSince {
+        /// The paths.
+        paths: Vec<RepoPath>,
+    },
     /// The target moved, and both sides changed the same thing.
     #[error("Merging the changes into {target} conflicts in {}", merge_list(conflicts))]
     MergeConflict {
@@ -164,6 +173,7 @@ impl RunRefusal {
             Self::OutsideLockSet { .. }
             | Self::Overtaken { .. }
             | Self::CommittedSince { .. }
+            | Self::SwitchedSince { .. }
             | Self::MergeConflict { .. } => Kind::Conflict,
             Self::NotFound { .. } | Self::CopyReplaced { .. } | Self::NotRolledBack { .. } => Kind::Rejected,
             Self::Unstoppable { .. } => Kind::Failed,
@@ -184,7 +194,8 @@ impl RunRefusal {
         match self {
             Self::OutsideLockSet { paths, .. }
             | Self::Overtaken { paths }
-            | Self::CommittedSince { paths } => paths.clone(),
+            | Self::CommittedSince { paths }
+            | Self::SwitchedSince { paths } => paths.clone(),
             Self::MergeConflict { conflicts, .. } => {
                 conflicts.iter().map(|conflict| conflict.path.clone()).collect()
             }

@@ -107,21 +107,26 @@ impl Coordinator {
         }
     }
 
-    /// Finds the committed transaction of a task whose name begins like this.
-    pub fn committed_as(&mut self, task: &TaskId, named: &str) -> Result<TransactionId, Error> {
-        if let Ok(whole) = named.parse() {
-            return Ok(whole);
+    /// Finds the committed transaction whose name begins like this, of `task` or of anybody. Answers whose it is.
+    pub fn committed_as(
+        &mut self,
+        task: Option<&TaskId>,
+        named: &str,
+    ) -> Result<(TaskId, TransactionId), Error> {
+        if let (Some(task), Ok(whole)) = (task, named.parse()) {
+            return Ok((task.clone(), whole));
         }
         let beginning = named.to_ascii_lowercase();
         let mut found = self.store.transactions()?;
         found.retain(|found| {
-            let is_done = found.task == *task && found.state == TransactionState::Done;
+            let is_its = task.is_none_or(|task| found.task == *task);
+            let is_done = is_its && found.state == TransactionState::Done;
             is_done && !beginning.is_empty() && found.id.to_string().starts_with(&beginning)
         });
         match found.as_slice() {
-            [one] => Ok(one.id),
+            [one] => Ok((one.task.clone(), one.id)),
             several => Err(UndoError::Unnamed {
-                task: task.clone(),
+                task: task.cloned(),
                 named: named.to_owned(),
                 found: several.iter().map(|found| found.id).collect(),
             }

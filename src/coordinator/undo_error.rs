@@ -16,11 +16,11 @@ pub enum UndoError {
         /// What was asked for; `None` means the newest.
         transaction: Option<TransactionId>,
     },
-    /// No transaction of the task, or several, have a name that begins like this.
-    #[error("{}", unnamed(task, named, found))]
+    /// No committed transaction, or several, have a name that begins like this.
+    #[error("{}", unnamed(task.as_ref(), named, found))]
     Unnamed {
-        /// The task.
-        task: TaskId,
+        /// The task, if one is meant.
+        task: Option<TaskId>,
         /// The beginning.
         named: String,
         /// Those that it could be.
@@ -103,14 +103,12 @@ fn unknown(task: &TaskId, transaction: Option<&TransactionId>) -> String {
     }
 }
 
-fn unnamed(task: &TaskId, named: &str, found: &[TransactionId]) -> String {
+fn unnamed(task: Option<&TaskId>, named: &str, found: &[TransactionId]) -> String {
     let named = named.escape_debug();
+    let of = task.map(|task| format!(" of {task}")).unwrap_or_default();
     match found {
-        [] => format!("No committed transaction of {task} begins with {named}"),
-        found => format!(
-            "{} committed transactions of {task} begin with {named}",
-            found.len()
-        ),
+        [] => format!("No committed transaction{of} begins with {named}"),
+        found => format!("{} committed transactions{of} begin with {named}", found.len()),
     }
 }
 

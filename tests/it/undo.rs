@@ -354,7 +354,18 @@ fn an_older_transaction_is_named_and_an_unknown_one_refused() {
         2,
         &["No transaction 0190f3a4", "mirror history -t agent"],
     );
-    // The beginning of its name is enough, if no other begins like it.
+}
+
+#[test]
+fn the_beginning_of_a_name_is_enough_if_no_other_begins_like_it() {
+    let sandbox = repository();
+    for content in ["first\n", "second\n"] {
+        sandbox.mirror(["begin", "-t", "agent", "-w", "user"]).succeeded();
+        sandbox.stage("agent", "user", content);
+        sandbox
+            .mirror(["commit", "-t", "agent", "-m", content])
+            .succeeded();
+    }
     let newest = sandbox
         .mirror(["history", "-t", "agent", "--json"])
         .succeeded()
@@ -367,7 +378,7 @@ fn an_older_transaction_is_named_and_an_unknown_one_refused() {
         &["0"],
         2,
         &[
-            "3 committed transactions of agent begin with 0",
+            "2 committed transactions of agent begin with 0",
             &format!("`mirror undo -t agent {newest}`"),
         ],
     );
@@ -385,6 +396,24 @@ fn an_older_transaction_is_named_and_an_unknown_one_refused() {
         shown.starts_with(&format!("Would undo {newest} with ")),
         "{shown}"
     );
+    // Whose it is need not be known.
+    let shown = sandbox
+        .mirror(["undo", "--dry-run", &newest[..34]])
+        .succeeded()
+        .stdout();
+    assert!(
+        shown.starts_with(&format!("Would undo {newest} with ")),
+        "{shown}"
+    );
+    let left = sandbox
+        .mirror(["undo", "--dry-run", "0190f3a4-0000-7000-8000-000000000001"])
+        .exited(2)
+        .stderr();
+    assert!(
+        left.contains("No committed transaction begins with 0190f3a4"),
+        "{left}"
+    );
+    assert!(left.contains("Run `mirror history` to see"), "{left}");
     let left = sandbox.mirror(["undo", "-t", "nobody"]).exited(2);
     assert!(
         left.stderr()

@@ -33,7 +33,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Cleanup {
-    /// Remove displaced files whatever their age, but no quarantine and no history
+    /// Remove displaced files whatever their age, and working copies that nobody uses, but no quarantine and no history
     #[arg(long)]
     force: bool,
 

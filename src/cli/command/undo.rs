@@ -21,13 +21,14 @@ const EXAMPLES: &str = "\
 Examples:
   mirror undo -t agent-1                       what agent-1 committed last
   mirror undo -t agent-1 --dry-run
+  mirror undo 0199b3c2                         what anybody committed, as `mirror history` shows it
   mirror undo -t agent-1 0199b3c2-6e1d-7c40-8a52-3f1d6b0e9a77 -m 'parser: back to one comma'";
 
 /// Take back what a task has committed: its own paths, all of them or none
 ///
 /// What git recorded as a commit is taken back by another commit on the same branch; what a branch brought to its target is
 /// taken from the target again. What git did not record is put back in the working tree, for as long as the displaced
-/// files are kept: an hour, or until cleanup. A path that has changed since is refused by name. An undo is a commit
+/// files are kept, as `mirror cleanup --help` says. A path that has changed since is refused by name. An undo is a commit
 /// itself, and the last one of its task: undoing twice is a redo. For the commit before that, name its transaction.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -69,14 +70,18 @@ struct Document {
 
 impl Undo {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<ExitCode> {
-        let task = self.task.required(&context.environment)?;
         let mut coordinator = context.coordinator()?;
-        let named = self.transaction.as_deref();
+        let (task, transaction) = match self.transaction.as_deref() {
+            Some(named) => {
+                let task = self.task.given(&context.environment)?;
+                let (task, transaction) = coordinator.committed_as(task.as_ref(), named)?;
+                (task, Some(transaction))
+            }
+            None => (self.task.required(&context.environment)?, None),
+        };
         let request = UndoRequest {
-            transaction: named
-                .map(|named| coordinator.committed_as(&task, named))
-                .transpose()?,
             task,
+            transaction,
             message: self.message,
             wait: self.wait.map_or(Wait::Never, Wait::UpTo),
             dry_run: self.dry_run,

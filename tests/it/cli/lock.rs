@@ -118,7 +118,7 @@ fn locks_are_taken_by_force_with_a_reason() {
     $ mirror renew -t a
     --- stderr
     Error: The task a lost its locks: its lease ran out and was taken, or was taken by force
-    Hint: Run `mirror lock -t a` to win the locks back: what is staged is still there
+    Hint: `mirror lock -t a` wins back the locks on what is staged, which is still there; with -w PATH those on PATH
     --- exit 4
     ");
     let history = sandbox.mirror(["history", "--json"]).succeeded().json();

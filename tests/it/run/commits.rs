@@ -126,7 +126,7 @@ fn a_validation_ends_when_the_locks_are_lost() {
         let ran = going.finish().exited(4);
         let text = ran.text();
         assert!(
-            text.contains("Hint: Run `mirror lock -t agent` to win the locks back"),
+            text.contains("Hint: `mirror lock -t agent` wins back the locks on what is staged"),
             "{text}"
         );
         for file in ["left", "validating"] {

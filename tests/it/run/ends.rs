@@ -484,8 +484,8 @@ fn what_to_type_is_one_word_for_the_shell_and_can_be_typed() {
             .contains("before or while it was worked on in a copy: src/a.js"),
         "{ran}"
     );
-    assert!(ran.stderr().contains("`git stash push -- src/a.js`"), "{ran}");
-    sandbox.shell("git stash push -q -- src/a.js");
+    assert!(ran.stderr().contains("`git stash push -u -- src/a.js`"), "{ran}");
+    sandbox.shell("git stash push -q -u -- src/a.js");
     run(&sandbox, &["-w", "src/", "-m", "x"], "echo x > src/a.js").succeeded();
 }
 

@@ -166,8 +166,18 @@ fn who_is_overtaken_by_a_commit_is_told_so_and_not_to_put_anything_away() {
     sandbox.write("src/b.js", "mine\n");
     std::fs::write(sandbox.beside("go"), "").unwrap();
     let refused = going.finish().exited(5).stderr();
-    assert!(refused.contains("git stash push -- src/b.js"), "{refused}");
+    assert!(refused.contains("git stash push -u -- src/b.js"), "{refused}");
     assert_eq!(sandbox.read("src/b.js"), "mine\n");
+    // Nobody has committed anything, but something else is checked out.
+    sandbox.git(["checkout", "--", "src/b.js"]);
+    sandbox.shell("git checkout -q -b side HEAD~1 && echo side > src/b.js && git commit -qam side && git checkout -q main");
+    std::fs::remove_file(sandbox.beside("go")).unwrap();
+    let going = overtaken();
+    sandbox.git(["checkout", "-q", "side"]);
+    std::fs::write(sandbox.beside("go"), "").unwrap();
+    let refused = going.finish().exited(5).stderr();
+    let said = "Error: What is checked out has changed since this run began, and with it: src/b.js\n";
+    assert!(refused.contains(said), "{refused}");
     assert_clean(&sandbox);
 }
 
