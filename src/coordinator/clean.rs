@@ -37,11 +37,13 @@ pub(super) fn refuse_user_changes(
             (Some(entry), Some(recorded)) => questionable.push((seen, entry, *recorded)),
         }
     }
+    let modes = git.modes();
     let sources: Vec<(RepoPath, Source, bool)> = questionable
         .iter()
-        .map(|(seen, entry, _)| {
+        .map(|(seen, entry, recorded)| {
             let source = source(git, seen, entry)?;
-            Ok((seen.path.clone(), source, entry.is_executable()))
+            let is_executable = modes.is_executable(entry.is_executable(), Some(*recorded));
+            Ok((seen.path.clone(), source, is_executable))
         })
         .collect::<Result<_, Error>>()?;
     let stored = git.stored_as(&sources)?;

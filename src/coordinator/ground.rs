@@ -123,6 +123,19 @@ impl<'a> Ground<'a> {
         }
     }
 
+    /// Tells whether a file of a copy counts as executable.
+    pub(super) fn is_executable(&self, path: &RepoPath, on_disk: bool) -> Result<bool, Error> {
+        let Some((git, base)) = self.branch() else {
+            return Ok(on_disk);
+        };
+        let modes = git.modes();
+        if modes.are_trusted() {
+            return Ok(on_disk);
+        }
+        let recorded = git.entries(Some(base), std::slice::from_ref(path))?;
+        Ok(modes.is_executable(on_disk, recorded.into_iter().next().flatten()))
+    }
+
     /// Lists the files below a directory. In the working tree of a repository, what git ignores is left out.
     pub(super) fn files_below(&self, directory: &RepoPath) -> Result<Vec<RepoPath>, Error> {
         let below = |path: &RepoPath| path.is_below(directory);

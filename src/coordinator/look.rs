@@ -1,13 +1,13 @@
 //! Looks at the paths that a commit would write, and refuses what cannot or must not be replaced.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use crate::coordinator::Error;
 use crate::disk::access::{self, Rights};
 use crate::disk::contained::Root;
 use crate::disk::walk;
-use crate::model::{Change, RepoPath, TaskId};
+use crate::git::Modes;
+use crate::model::{Change, Entry, RepoPath, TaskId};
 use crate::workspace::present::{self, Present};
 
 /// One path together with what it holds now.
@@ -57,8 +57,8 @@ fn refuse_shut(root: &Root, paths: &[RepoPath]) -> Result<(), Error> {
     let mut known: BTreeMap<Option<RepoPath>, Rights> = BTreeMap::new();
     for path in paths {
         let rights = match known.entry(path.parent()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => new.insert(access::rights_above(root, path)?),
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(new) => new.insert(access::rights_above(root, path)?),
         };
         let shut = match rights {
             Rights::All => None,
@@ -76,11 +76,25 @@ fn refuse_shut(root: &Root, paths: &[RepoPath]) -> Result<(), Error> {
 }
 
 /// Compares what the paths hold with the bases that the task recorded.
-pub(super) fn compare_bases(task: &TaskId, seen: &[Seen], changes: &[Change]) -> Result<(), Error> {
+pub(super) fn compare_bases(
+    task: &TaskId,
+    seen: &[Seen],
+    changes: &[Change],
+    modes: Option<Modes>,
+) -> Result<(), Error> {
+    let are_trusted = modes.is_none_or(Modes::are_trusted);
+    let shape = |entry: Option<Entry>| match entry {
+        Some(Entry::File { sha256, size, .. }) if !are_trusted => Some(Entry::File {
+            sha256,
+            size,
+            executable: false,
+        }),
+        other => other,
+    };
     let moved = seen.iter().zip(changes).filter(|(found, change)| {
         debug_assert_eq!(found.path, change.path);
         // A directory that gives way has no entry, and neither has the base of the file that takes its name.
-        found.present.entry() != change.base
+        shape(found.present.entry()) != shape(change.base)
     });
     let paths: Vec<RepoPath> = moved.map(|(found, _)| found.path.clone()).collect();
     if paths.is_empty() {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::coordinator::look::{self, Seen};
 use crate::coordinator::{Coordinator, Error, fit, merge, record};
+use crate::git::Git;
 use crate::model::{Change, ObjectId, RepoPath, TaskId};
 use crate::store::{Task, Transaction};
 use crate::workspace::TransactionDirectory;
@@ -141,7 +142,8 @@ pub(super) fn plan(coordinator: &Coordinator, order: Order) -> Result<Plan, Erro
         return merge::plan(coordinator, order);
     }
     let seen = look::look(&coordinator.root, &order.paths(), &order.deleted())?;
-    look::compare_bases(&order.task.id, &seen, &order.changes)?;
+    let modes = coordinator.git.as_ref().map(Git::modes);
+    look::compare_bases(&order.task.id, &seen, &order.changes, modes)?;
     let mut operations = operations(&order.changes, &seen);
     let landing = match (&order.message, &coordinator.git) {
         (Some(message), Some(git)) => {

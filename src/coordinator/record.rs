@@ -6,7 +6,7 @@
 use crate::coordinator::look::Seen;
 use crate::coordinator::plan::{Landing, Order, PlannedRef};
 use crate::coordinator::{Coordinator, Error, clean};
-use crate::git::{Git, Head, NewCommit, Source};
+use crate::git::{Git, Head, Modes, NewCommit, Source};
 use crate::model::{Change, Entry, RepoPath, TaskId, TransactionId, TreeEntry};
 use crate::workspace::manifest::{Operation, Slot};
 use crate::workspace::slots::Slots;
@@ -32,12 +32,13 @@ pub(super) fn land(
     objects.learn(paths.iter())?;
     let mut edits: Vec<(RepoPath, Option<TreeEntry>)> = Vec::with_capacity(paths.len());
     let before = recorded.into_iter().zip(indexed);
+    let modes = git.modes();
     for ((change, operation), (recorded, indexed)) in order.changes.iter().zip(operations).zip(before) {
         let after = match change.post {
             Some(post) => Some(objects.blob(
                 &change.path,
                 &source(&order.slots, change, &post)?,
-                post.is_executable(),
+                is_executable(modes, change, &post, recorded),
             )?),
             None => None,
         };
@@ -69,6 +70,24 @@ pub(super) fn land(
         merge: None,
         written,
     })
+}
+
+/// Tells whether what was staged is recorded as executable. Where the file system is not trusted with that, only who asks for it changes
+/// it.
+pub(super) fn is_executable(
+    modes: Modes,
+    change: &Change,
+    post: &Entry,
+    recorded: Option<TreeEntry>,
+) -> bool {
+    let is_kept = change
+        .base
+        .is_some_and(|base| base.is_executable() == post.is_executable());
+    if is_kept {
+        modes.is_executable(post.is_executable(), recorded)
+    } else {
+        post.is_executable()
+    }
 }
 
 /// Returns where git finds the bytes of a staged change.

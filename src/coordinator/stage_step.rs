@@ -317,7 +317,8 @@ fn adopt(ground: &Ground, draft: &mut Draft, adoption: &Adoption) -> Result<(), 
     for path in &adoption.paths {
         match adoption.from.find(path)? {
             Some((place, stat)) if stat.kind == FileKind::File => {
-                draft.put_file(path, &mut place.open()?, stat.is_executable(), place.path())?;
+                let is_executable = ground.is_executable(path, stat.is_executable())?;
+                draft.put_file(path, &mut place.open()?, is_executable, place.path())?;
             }
             Some((place, stat)) if stat.kind == FileKind::Symlink => {
                 let text = place.read_link()?;

@@ -250,13 +250,14 @@ impl Comparison<'_> {
             return Ok(());
         };
         let asked = std::mem::take(&mut self.asked);
-        let mut sources = Vec::with_capacity(asked.len());
-        for (path, _, stat) in &asked {
+        let (mut sources, modes) = (Vec::with_capacity(asked.len()), git.modes());
+        for (path, recorded, stat) in &asked {
             let source = match self.copy.find(path)? {
                 Some((place, stat)) if stat.kind == FileKind::Symlink => Source::Symlink(place.read_link()?),
                 _ => Source::File(self.copy.path().join(path.as_path())),
             };
-            sources.push((path.clone(), source, stat.is_executable()));
+            let is_executable = modes.is_executable(stat.is_executable(), Some(*recorded));
+            sources.push((path.clone(), source, is_executable));
         }
         let stored = git.stored_as(&sources)?;
         for ((path, recorded, stat), stored) in asked.into_iter().zip(stored) {

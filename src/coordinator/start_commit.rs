@@ -140,12 +140,13 @@ fn uncommitted(
 ) -> Result<Vec<RepoPath>, Error> {
     let unproven = git.index()?.unproven(git.root(), concerns, LOOKED_AT_MAX)?;
     let mut uncommitted = Vec::new();
-    let (mut asked, mut sources) = (Vec::new(), Vec::new());
+    let (mut asked, mut sources, modes) = (Vec::new(), Vec::new(), git.modes());
     for (path, tracked) in unproven {
         match coordinator.root.find(&path)? {
             Some((place, stat)) if matches!(stat.kind, FileKind::File | FileKind::Symlink) => {
                 let source = source_of(&place, &stat)?;
-                sources.push((path.clone(), source, stat.is_executable()));
+                let is_executable = modes.is_executable(stat.is_executable(), Some(tracked));
+                sources.push((path.clone(), source, is_executable));
                 asked.push((path, tracked));
             }
             _ => uncommitted.push(path),

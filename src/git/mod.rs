@@ -126,11 +126,40 @@ impl Git {
         self.flag("core.ignorecase", false)
     }
 
+    /// Returns whether the file system is trusted with who may execute a file.
+    pub fn modes(&self) -> Modes {
+        Modes {
+            are_trusted: self.flag("core.filemode", true),
+        }
+    }
+
     fn flag(&self, key: &str, default: bool) -> bool {
         self.repository
             .config()
             .and_then(|config| config.get_bool(key))
             .unwrap_or(default)
+    }
+}
+
+/// Whether the file system is trusted with who may execute a file (`core.fileMode`): on some, everything is executable.
+#[derive(Debug, Clone, Copy)]
+pub struct Modes {
+    are_trusted: bool,
+}
+
+impl Modes {
+    /// Tells whether the permissions of a file mean anything.
+    pub fn are_trusted(self) -> bool {
+        self.are_trusted
+    }
+
+    /// Tells whether a file counts as executable: where the file system is not trusted with that, as git has it on record.
+    pub fn is_executable(self, on_disk: bool, recorded: Option<TreeEntry>) -> bool {
+        if self.are_trusted {
+            on_disk
+        } else {
+            recorded.is_some_and(|recorded| recorded.mode == FileMode::Executable)
+        }
     }
 }
 

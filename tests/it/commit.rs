@@ -254,6 +254,49 @@ fn what_is_there_already_is_nothing_to_commit() {
 
 /// Git reads the index before it locks it. A `git commit` that began before one of ours and ended after it writes back
 /// the entries that ours had replaced, and the next commit of the path took them for the user's own.
+/// As on file systems on which everything is executable.
+#[test]
+fn who_may_execute_is_git_s_where_the_file_system_is_not_trusted() {
+    let sandbox = Sandbox::with_files(&[("a", "old\n"), ("b", "old\n"), ("d/c", "old\n")]);
+    sandbox.mirror(["init"]).succeeded();
+    sandbox.git(["update-index", "--chmod=+x", "b"]);
+    sandbox.git(["commit", "-qm", "b"]);
+    sandbox.git(["config", "core.fileMode", "false"]);
+    sandbox.shell("chmod -R 777 a b d/c");
+    assert_eq!(sandbox.git(["status", "--porcelain"]), "");
+    staged(&sandbox, "a", "new\n", &["-w", "b"]);
+    sandbox.stage("agent", "b", "new\n");
+    sandbox.shell("chmod 666 b");
+    commit(&sandbox).succeeded();
+    let change = "echo new > d/c; echo new > d/new; chmod -R 777 d";
+    for branch in [None, Some("--branch")] {
+        let run = ["run", "-w", "d/", "-m", "x"];
+        let words = run
+            .iter()
+            .copied()
+            .chain(branch)
+            .chain(["--", "sh", "-c", change]);
+        let ran = sandbox.mirror(words).succeeded();
+        assert!(!ran.text().contains("as long as"), "{ran}");
+        sandbox.shell("chmod -R 777 d");
+    }
+    let modes = "git ls-tree -r HEAD | cut -c1-6,53-";
+    assert_eq!(
+        sandbox.shell(modes),
+        "100644\ta\n100755\tb\n100644\td/c\n100644\td/new\n"
+    );
+    // Who asks for it gets it.
+    sandbox.shell("chmod 777 b");
+    sandbox.mirror(["begin", "-t", "agent", "-w", "b"]).succeeded();
+    sandbox
+        .mirror(["stage", "-t", "agent", "--chmod", "-x", "b"])
+        .succeeded();
+    commit(&sandbox).succeeded();
+    assert!(sandbox.shell(modes).contains("100644\tb"));
+    assert_eq!(sandbox.git(["status", "--porcelain"]), "");
+    sandbox.mirror(["doctor"]).succeeded();
+}
+
 #[test]
 fn an_index_that_git_has_set_back_is_nobodys_work() {
     let sandbox = repository();
