@@ -94,7 +94,11 @@ impl Report {
         });
         let usage = usage.map_or_else(|| format!("Run `{help}`"), |usage| format!("Usage: {usage}"));
         Self {
-            hints: tips.chain(glued(error, words)).chain([usage]).collect(),
+            hints: tips
+                .chain(glued(error, words))
+                .chain(unasked(error, command))
+                .chain([usage])
+                .collect(),
             ..Self::plain(Kind::Usage, capitalised(message.trim_end()))
         }
     }
@@ -235,6 +239,21 @@ fn glued(error: &clap::Error, words: &[String]) -> Option<String> {
     Some(format!(
         "If {value} is the value of {option}: {}{path}",
         path_hint::word(&glued)
+    ))
+}
+
+/// Says how to name a path, where one was given without an option, or the shell has made several of a pattern.
+fn unasked(error: &clap::Error, command: Option<&str>) -> Option<String> {
+    let ContextValue::String(taken) = error.get(ContextKind::InvalidArg)? else {
+        return None;
+    };
+    let locks = matches!(command, Some("begin" | "lock" | "run"));
+    if error.kind() != ErrorKind::UnknownArgument || taken.starts_with('-') || !locks {
+        return None;
+    }
+    Some(format!(
+        "If {taken} is a path to lock: -w {}; a pattern is quoted, as in -w 'src/*.js'; the command of a run comes after --",
+        path_hint::word(taken)
     ))
 }
 

@@ -58,7 +58,12 @@ impl Init {
             } else {
                 "Already initialised:"
             };
-            format!("{verb} {}", made.directory.display())
+            let hooks = if self.hooks {
+                "; the git hooks are in place"
+            } else {
+                ""
+            };
+            format!("{verb} {}{hooks}", made.directory.display())
         })?;
         if made.created {
             context

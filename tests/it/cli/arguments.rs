@@ -71,6 +71,18 @@ fn a_misspelt_option_is_guessed() {
 }
 
 #[test]
+fn a_path_without_its_option_is_told_where_it_belongs() {
+    assert_left!(Sandbox::directory().mirror(["begin", "-w", "src/a.js", "src/b.js"]), @"
+    $ mirror begin -w src/a.js src/b.js
+    --- stderr
+    Error: Unexpected argument 'src/b.js' found
+    Hint: If src/b.js is a path to lock: -w src/b.js; a pattern is quoted, as in -w 'src/*.js'; the command of a run comes after --
+    Hint: Usage: mirror begin [OPTIONS]
+    --- exit 2
+    ");
+}
+
+#[test]
 fn a_span_without_its_unit_is_refused() {
     assert_left!(Sandbox::directory().mirror(["begin", "--wait", "30"]), @"
     $ mirror begin --wait 30
