@@ -27,6 +27,10 @@ pub(super) struct Kept {
     /// Those of them that were repositories of their own, where whoever kept it knew.
     #[serde(default)]
     pub(super) repositories: Option<BTreeSet<RepoPath>>,
+    /// What git ignored; a directory stands for all that is in it. None of it is the run's, whatever the rules say by the time that
+    /// it ends.
+    #[serde(default)]
+    pub(super) ignored: BTreeSet<RepoPath>,
 }
 
 /// A directory that was there.

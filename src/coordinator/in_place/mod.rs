@@ -6,11 +6,13 @@
 //! taken.
 
 mod claim;
+mod ignored;
 mod kept;
 mod modes;
 mod put_back;
 mod reach;
 mod repositories;
+mod survey;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -20,13 +22,15 @@ pub(super) use claim::Who;
 pub(super) use kept::note_overtaker;
 
 use claim::Claim;
+use ignored::Ignored;
 use kept::{Aside, Kept, KeptDirectory};
 use put_back::Restored;
+use survey::Survey;
 
 use crate::coordinator::error_text::path_list;
 use crate::coordinator::{Begun, Coordinator, Error, Observer, StageRequest, StageWhat, move_out};
-use crate::disk::contained::{self, FileKind, Root};
-use crate::disk::{self, fault, sync, walk};
+use crate::disk::contained::{self, FileKind};
+use crate::disk::{self, fault, sync};
 use crate::git::Git;
 use crate::model::{Change, Lock, Mode, RepoPath, Resource, TransactionId, overlap, shown};
 use crate::store::Transaction;
@@ -42,12 +46,15 @@ pub(super) fn keep(coordinator: &Coordinator, begun: &Begun) -> Result<(), Error
         .filter(|held| held.lock.mode == Mode::Write)
         .map(|held| held.lock.resource.clone())
         .collect();
-    let paths = covered(coordinator, &coordinator.root, &locks)?;
+    let root = &coordinator.root;
+    let nothing = BTreeSet::new();
+    let survey = Survey::of(root, &locks, &Ignored::new(coordinator, root, &nothing)?)?;
+    let directories = survey.modes(root)?;
+    let paths: Vec<RepoPath> = survey.files.into_iter().collect();
     for (number, path) in paths.iter().enumerate() {
-        let original = coordinator.root.path().join(path.as_path());
+        let original = root.path().join(path.as_path());
         copy(&original, &aside.kept.join(number.to_string()))?;
     }
-    let directories = modes::of(&coordinator.root, &locks)?;
     let kept = Kept {
         root: coordinator.seen_from_main_root().to_owned(),
         token: begun.task.token,
@@ -57,8 +64,9 @@ pub(super) fn keep(coordinator: &Coordinator, begun: &Begun) -> Result<(), Error
             .map(Git::head)
             .transpose()?
             .and_then(|head| head.tip()),
-        repositories: Some(repositories::among(&coordinator.root, &directories)?),
+        repositories: Some(repositories::among(root, &directories)?),
         directories,
+        ignored: survey.ignored,
         locks,
         paths,
     };
@@ -270,52 +278,4 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
             shown(from)
         ))),
     }
-}
-
-/// Lists the files that `locks` cover, without those that git ignores.
-fn covered(coordinator: &Coordinator, root: &Root, locks: &[Resource]) -> Result<Vec<RepoPath>, Error> {
-    let mut files = BTreeSet::new();
-    for resource in locks {
-        let found = match resource {
-            Resource::File(path) => vec![path.clone()],
-            Resource::Directory(None, _) => walk::all_files(root.path())?,
-            // The command may have removed it, or put something else in its place.
-            Resource::Directory(Some(path), _) if put_back::is_directory(root, path)? => {
-                walk::files_below(root.path(), path)?
-            }
-            _ => Vec::new(),
-        };
-        files.extend(found.into_iter().filter(|path| resource.covers_path(path)));
-    }
-    unignored(coordinator, root, files)
-}
-
-/// Returns those of `files` that are files, without those that git ignores.
-pub(super) fn unignored(
-    coordinator: &Coordinator,
-    root: &Root,
-    files: BTreeSet<RepoPath>,
-) -> Result<Vec<RepoPath>, Error> {
-    let git = match &coordinator.git {
-        Some(_) => Git::open(root.path())?,
-        None => None,
-    };
-    let index = git.as_ref().map(Git::index).transpose()?;
-    let mut ours = Vec::new();
-    for path in files {
-        let is_file = match root.find(&path) {
-            Ok(found) => found.is_some_and(|(_, stat)| is_kept_kind(stat.kind)),
-            Err(error) if error.is_wrong_kind() => false,
-            Err(error) => return Err(error.into()),
-        };
-        let is_tracked = index.as_ref().is_some_and(|index| index.entry(&path).is_some());
-        let is_ignored = match &git {
-            Some(git) if !is_tracked => git.is_ignored(&path)?,
-            _ => false,
-        };
-        if is_file && !is_ignored {
-            ours.push(path);
-        }
-    }
-    Ok(ours)
 }

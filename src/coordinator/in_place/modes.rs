@@ -6,8 +6,8 @@ use crate::coordinator::in_place::claim::Claim;
 use crate::coordinator::in_place::kept::{Kept, KeptDirectory};
 use crate::coordinator::in_place::put_back::{find, is_for_good};
 use crate::coordinator::{Coordinator, Error};
-use crate::disk::contained::{self, FileKind, Root};
-use crate::disk::{metadata, sync, walk};
+use crate::disk::contained::{FileKind, Root};
+use crate::disk::{metadata, sync};
 use crate::model::{RepoPath, Resource};
 
 /// The part of a mode that says who may do what.
@@ -85,47 +85,19 @@ pub(super) fn chmodded(root: &Root, kept: &Kept) -> Result<Vec<KeptDirectory>, E
     Ok(found)
 }
 
-/// Lists the directories that `locks` cover, with their permissions.
-pub(super) fn of(root: &Root, locks: &[Resource]) -> Result<Vec<KeptDirectory>, Error> {
-    let mut paths = directories(root, locks)?;
-    paths.extend(locks.iter().filter_map(|lock| match lock {
-        Resource::Directory(Some(path), _) => Some(path.clone()),
-        _ => None,
-    }));
+/// Returns those of `paths` that are directories, with their permissions.
+pub(super) fn of(root: &Root, paths: &BTreeSet<RepoPath>) -> Result<Vec<KeptDirectory>, Error> {
     let mut found = Vec::with_capacity(paths.len());
     for path in paths {
-        if let Some((_, stat)) = root.find(&path)?
+        if let Some((_, stat)) = root.find(path)?
             && stat.kind == FileKind::Directory
         {
-            let (mode, left) = (stat.mode & PERMISSIONS, None);
-            found.push(KeptDirectory { path, mode, left });
+            found.push(KeptDirectory {
+                path: path.clone(),
+                mode: stat.mode & PERMISSIONS,
+                left: None,
+            });
         }
-    }
-    Ok(found)
-}
-
-/// Lists the directories below those that are locked.
-fn directories(root: &Root, locks: &[Resource]) -> Result<BTreeSet<RepoPath>, Error> {
-    let mut found = BTreeSet::new();
-    for resource in locks {
-        let Resource::Directory(above, _) = resource else {
-            continue;
-        };
-        let from = above.as_ref().map_or_else(
-            || root.path().to_owned(),
-            |above| root.path().join(above.as_path()),
-        );
-        if contained::stat(&from)?.is_none_or(|stat| stat.kind != FileKind::Directory) {
-            continue;
-        }
-        walk::below(&from, &mut |below| {
-            let path = match above {
-                Some(above) => above.join(below),
-                None => RepoPath::new(below),
-            };
-            found.extend(path.ok());
-            Ok::<_, Error>(true)
-        })?;
     }
     Ok(found)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::coordinator::error_text::with_causes;
 use crate::coordinator::in_place;
 use crate::coordinator::in_place::claim::Claim;
+use crate::coordinator::in_place::ignored::Ignored;
 use crate::coordinator::in_place::kept::{Aside, Kept};
 use crate::coordinator::in_place::reach::{self, Reach};
 use crate::coordinator::{Coordinator, Error, move_out};
@@ -36,8 +37,9 @@ pub(super) fn restore(
     out: &Path,
 ) -> Result<Restored, Error> {
     let (root, locks) = (&claim.root(coordinator)?, &claim.kept.locks);
-    open_shut(coordinator, claim, root)?;
-    let (paths, was_there) = differing(coordinator, root, aside, claim.kept)?;
+    let ignored = &Ignored::new(coordinator, root, &claim.kept.ignored)?;
+    open_shut(coordinator, claim, root, ignored)?;
+    let (paths, was_there) = differing(root, aside, claim.kept, ignored)?;
     let wanted = wanted(coordinator, claim, root, &paths)?;
     fault::point("run.put-back.begin");
     let mut ours = claim.ours(coordinator, &wanted)?;
@@ -76,7 +78,7 @@ pub(super) fn restore(
     let Failures { stuck, passing } = failures;
     let rest: Vec<RepoPath> = wanted.into_keys().filter(|path| !ours.contains(path)).collect();
     if rest.is_empty() {
-        remove_new_directories(root, claim.kept)?;
+        remove_new_directories(root, claim.kept, ignored)?;
     }
     if !ours.is_empty() {
         // The copies are all there is of it, and they go with the transaction.
@@ -179,11 +181,16 @@ pub(super) fn not_locked(root: &Root, kept: &Kept) -> Result<Vec<RepoPath>, Erro
 }
 
 /// Opens the directories that it made and let nobody look into.
-fn open_shut(coordinator: &mut Coordinator, claim: &Claim, root: &Root) -> Result<(), Error> {
+fn open_shut(
+    coordinator: &mut Coordinator,
+    claim: &Claim,
+    root: &Root,
+    ignored: &Ignored,
+) -> Result<(), Error> {
     let kept = claim.kept;
     let mut tried: BTreeSet<RepoPath> = kept.directories.iter().map(|known| known.path.clone()).collect();
     loop {
-        let shut = Reach::of(root, &kept.locks)?;
+        let shut = Reach::of(root, &kept.locks, ignored)?;
         let shut = shut.shut().filter(|(path, _)| !tried.contains(*path));
         let shut: BTreeMap<RepoPath, Resource> = shut
             .map(|(path, _)| (path.clone(), Resource::File(path.clone())))
@@ -200,15 +207,12 @@ fn open_shut(coordinator: &mut Coordinator, claim: &Claim, root: &Root) -> Resul
 
 /// Finds the paths that are not what they were, and the copies of all that were there.
 fn differing(
-    coordinator: &Coordinator,
     root: &Root,
     aside: &Aside,
     kept: &Kept,
+    ignored: &Ignored,
 ) -> Result<(BTreeSet<RepoPath>, BTreeMap<RepoPath, PathBuf>), Error> {
-    let files = Reach::of(root, &kept.locks)?.files;
-    let mut all: BTreeSet<RepoPath> = in_place::unignored(coordinator, root, files)?
-        .into_iter()
-        .collect();
+    let mut all = Reach::of(root, &kept.locks, ignored)?.files;
     all.extend(kept.paths.iter().cloned());
     let numbered = kept.paths.iter().enumerate();
     let was_there: BTreeMap<RepoPath, PathBuf> = numbered
@@ -224,9 +228,13 @@ fn differing(
 }
 
 /// Removes the directories that were not there, the deepest first.
-fn remove_new_directories(root: &Root, kept: &Kept) -> Result<(), Error> {
+fn remove_new_directories(root: &Root, kept: &Kept, ignored: &Ignored) -> Result<(), Error> {
     let were: BTreeSet<&RepoPath> = kept.directories.iter().map(|known| &known.path).collect();
-    for directory in Reach::of(root, &kept.locks)?.directories.into_keys().rev() {
+    for directory in Reach::of(root, &kept.locks, ignored)?
+        .directories
+        .into_keys()
+        .rev()
+    {
         if were.contains(&directory) {
             continue;
         }

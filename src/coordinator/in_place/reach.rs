@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 
 use crate::coordinator::Error;
+use crate::coordinator::in_place::ignored::Ignored;
+use crate::coordinator::in_place::is_kept_kind;
 use crate::disk::contained::{self, FileKind, Root};
 use crate::disk::{self, DiskError, metadata};
 use crate::model::{Depth, RepoPath, Resource};
@@ -18,25 +20,35 @@ const CHANGE: u32 = 0o700;
 /// What can be seen of a tree.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
-    /// Everything that is no directory.
+    /// What is no directory.
     pub(super) files: BTreeSet<RepoPath>,
     /// The directories, with their permissions.
     pub(super) directories: BTreeMap<RepoPath, u32>,
 }
 
 impl Reach {
-    /// Looks at what `locks` cover. What nobody can look into is passed over.
-    pub(super) fn of(root: &Root, locks: &[Resource]) -> Result<Self, Error> {
+    /// Looks at what `locks` cover: files and symlinks, and directories. What nobody can look into is passed over, and so is what git
+    /// ignores.
+    pub(super) fn of(root: &Root, locks: &[Resource], ignored: &Ignored) -> Result<Self, Error> {
         let mut reach = Self::default();
         for lock in locks {
             match lock {
                 Resource::File(path) => {
                     // What lies in a directory that has the name of a locked file is not covered.
                     reach.directories.extend(Self::below(root, path)?.directories);
-                    reach.files.insert(path.clone());
+                    let found = seen(|| root.find(path))?.flatten();
+                    if found.is_some_and(|(_, stat)| is_kept_kind(stat.kind)) && !ignored.has_file(path)? {
+                        reach.files.insert(path.clone());
+                    }
                 }
                 Resource::Directory(above, depth) => {
-                    reach.walk(root, above.as_ref(), *depth == Depth::Recursive)?;
+                    let is_ignored = match above {
+                        Some(above) => ignored.has_directory(above)?,
+                        None => false,
+                    };
+                    if !is_ignored {
+                        reach.walk(root, above.as_ref(), *depth == Depth::Recursive, Some(ignored))?;
+                    }
                 }
                 _ => {}
             }
@@ -44,14 +56,14 @@ impl Reach {
         Ok(reach)
     }
 
-    /// Looks at what is in one directory, if it is one. The directory itself is part of it.
+    /// Looks at all that is in one directory, if it is one. The directory itself is part of it.
     pub(super) fn below(root: &Root, directory: &RepoPath) -> Result<Self, Error> {
         let mut reach = Self::default();
         if let Some(Some((_, stat))) = looked_at(|| root.find(directory))?
             && stat.kind == FileKind::Directory
         {
             reach.directories.insert(directory.clone(), stat.mode);
-            reach.walk(root, Some(directory), true)?;
+            reach.walk(root, Some(directory), true, None)?;
         }
         Ok(reach)
     }
@@ -62,7 +74,13 @@ impl Reach {
         modes.filter(|(_, mode)| mode & LOOK != LOOK)
     }
 
-    fn walk(&mut self, root: &Root, from: Option<&RepoPath>, is_deep: bool) -> Result<(), Error> {
+    fn walk(
+        &mut self,
+        root: &Root,
+        from: Option<&RepoPath>,
+        is_deep: bool,
+        ignored: Option<&Ignored>,
+    ) -> Result<(), Error> {
         let mut ahead = vec![from.cloned()];
         while let Some(at) = ahead.pop() {
             let above = match &at {
@@ -85,18 +103,26 @@ impl Reach {
                 let (true, Ok(path)) = (is_ours, path) else {
                     continue;
                 };
-                match seen(|| contained::stat(&above.join(&name)))?.flatten() {
-                    Some(stat) if stat.kind == FileKind::Directory => {
-                        if is_deep {
-                            ahead.push(Some(path.clone()));
-                        }
-                        self.directories.insert(path, stat.mode);
-                    }
-                    Some(_) => {
-                        self.files.insert(path);
-                    }
-                    None => {}
+                let Some(stat) = seen(|| contained::stat(&above.join(&name)))?.flatten() else {
+                    continue;
+                };
+                let is_directory = stat.kind == FileKind::Directory;
+                let is_passed_over = match ignored {
+                    Some(ignored) if is_directory => ignored.has_directory(&path)?,
+                    Some(ignored) => !is_kept_kind(stat.kind) || ignored.has_file(&path)?,
+                    None => false,
+                };
+                if is_passed_over {
+                    continue;
                 }
+                if !is_directory {
+                    self.files.insert(path);
+                    continue;
+                }
+                if is_deep {
+                    ahead.push(Some(path.clone()));
+                }
+                self.directories.insert(path, stat.mode);
             }
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::coordinator::in_place::claim::Claim;
+use crate::coordinator::in_place::ignored::Ignored;
 use crate::coordinator::in_place::kept::KeptDirectory;
 use crate::coordinator::in_place::put_back;
 use crate::coordinator::in_place::reach::{self, Reach};
@@ -31,7 +32,8 @@ pub(super) fn move_new(coordinator: &mut Coordinator, claim: &Claim, out: &Path)
         return Ok(());
     };
     let (root, locks) = (claim.root(coordinator)?, &claim.kept.locks);
-    for path in Reach::of(&root, locks)?.directories.into_keys() {
+    let ignored = Ignored::new(coordinator, &root, &claim.kept.ignored)?;
+    for path in Reach::of(&root, locks, &ignored)?.directories.into_keys() {
         if were.contains(&path) || !is_repository(&root, &path)? {
             continue;
         }

@@ -3,6 +3,7 @@
 mod commits;
 mod copies;
 mod ends;
+mod ignored;
 mod in_place;
 mod interrupts;
 mod landing;
