@@ -236,7 +236,8 @@ impl Dir {
     }
 
     /// Names one entry.
-    pub fn child(&self, name: &str) -> Parent {
+    pub fn child(&self, name: &(impl AsRef<OsStr> + ?Sized)) -> Parent {
+        let name = name.as_ref();
         Parent {
             descriptor: Arc::clone(&self.descriptor),
             name: name.into(),

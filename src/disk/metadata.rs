@@ -34,12 +34,29 @@ pub fn set_mode(file: &File, mode: u32) -> Result<()> {
 
 /// Sets the permission bits of a directory that may not even be listed. No link is followed.
 pub fn set_directory_mode(place: &Parent, mode: u32) -> Result<()> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    set_mode_of(place, OFlags::DIRECTORY, mode)
+}
+
+/// Sets the permission bits of a file that may not even be read. No link is followed.
+pub fn set_file_mode(place: &Parent, mode: u32) -> Result<()> {
+    set_mode_of(place, OFlags::empty(), mode)
+}
+
+fn set_mode_of(place: &Parent, kind: OFlags, mode: u32) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind;
     let opened = rustix::fs::openat(place.directory(), place.name(), flags, Mode::empty());
-    let opened = opened.map_err(DiskError::errno("opening the directory", place.path()))?;
+    let opened = opened.map_err(DiskError::errno("opening", place.path()))?;
     let descriptor = format!("/proc/self/fd/{}", opened.as_raw_fd());
     std::fs::set_permissions(descriptor, std::fs::Permissions::from_mode(mode))
         .map_err(DiskError::of("setting the mode of", place.path()))
+}
+
+/// Gives a file, or a link itself, to an owner and a group.
+pub fn set_owner(place: &Parent, (owner, group): (u32, u32)) -> Result<()> {
+    let (owner, group) = (rustix::fs::Uid::from_raw(owner), rustix::fs::Gid::from_raw(group));
+    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::chownat(place.directory(), place.name(), Some(owner), Some(group), flags)
+        .map_err(DiskError::errno("setting the owner of", place.path()))
 }
 
 /// Lets the owner into a directory and all below it. At best effort: what is not ours stays shut. No link is followed.

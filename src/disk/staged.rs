@@ -1,14 +1,14 @@
 //! Writes new objects aside, so that nobody sees them before they are whole.
 
 use std::fs::File;
-use std::io::{Read, Write as _};
+use std::io::{self, Read, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 
 use crate::disk::contained::Parent;
-use crate::disk::{DiskError, Result, hash, sync};
+use crate::disk::{DiskError, Result, hash, metadata, sync};
 use crate::model::Digest;
 
 /// Writes a new file, hashing while writing. Refuses a taken name, a link included. The umask applies. Not synced.
@@ -17,6 +17,23 @@ pub fn write_new(place: &Parent, content: &mut dyn Read, mode: u32) -> Result<(D
     let opened = rustix::fs::openat(place.directory(), place.name(), flags, Mode::from_raw_mode(mode));
     let mut file = File::from(opened.map_err(DiskError::errno("creating", place.path()))?);
     hash::copy_hashed(content, &mut file).map_err(DiskError::of("writing", place.path()))
+}
+
+/// Copies a file with its owner, permissions and attributes, as far as this user may set them. Refuses a taken name. Not synced.
+pub fn copy_new(from: &Parent, to: &Parent) -> Result<()> {
+    let fail = || DiskError::of("copying to", to.path());
+    let mut old = from.open()?;
+    let found = old.metadata().map_err(fail())?;
+    if !found.is_file() {
+        let other = io::Error::other("it is no regular file any more");
+        return Err(DiskError::of("copying", from.path())(other));
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(to.directory(), to.name(), flags, Mode::from_raw_mode(0o600));
+    let mut new = File::from(opened.map_err(DiskError::errno("creating", to.path()))?);
+    io::copy(&mut old, &mut new).map_err(fail())?;
+    metadata::copy(&old, &new)?;
+    metadata::set_mode(&new, found.permissions().mode() & 0o7777)
 }
 
 /// Makes a new symlink with exactly this text. Refuses a taken name. Not synced.

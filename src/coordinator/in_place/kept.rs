@@ -23,8 +23,11 @@ pub(super) struct Kept {
     /// The paths that were there; the copy of each is named after its place in here.
     pub(super) paths: Vec<RepoPath>,
     /// The directories that were there.
-    pub(super) directories: Vec<KeptDirectory>,
-    /// Those of them that were repositories of their own, where whoever kept it knew.
+    pub(super) directories: Vec<KeptMode>,
+    /// The files among `paths`, where whoever kept it knew their permissions.
+    #[serde(default)]
+    pub(super) files: Vec<KeptMode>,
+    /// The directories that were repositories of their own, where whoever kept it knew.
     #[serde(default)]
     pub(super) repositories: Option<BTreeSet<RepoPath>>,
     /// What git ignored; a directory stands for all that is in it. None of it is the run's, whatever the rules say by the time that
@@ -33,14 +36,16 @@ pub(super) struct Kept {
     pub(super) ignored: BTreeSet<RepoPath>,
 }
 
-/// A directory that was there.
+/// The permissions of a directory or a file that was there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct KeptDirectory {
+pub(super) struct KeptMode {
     pub(super) path: RepoPath,
-    /// Its permissions.
     pub(super) mode: u32,
     /// The permissions that a run has left it with that ended well. Whatever else it has by now is not the run's.
     pub(super) left: Option<u32>,
+    /// The user and the group that a file belongs to, if we may give it to them.
+    #[serde(default)]
+    pub(super) owner: Option<(u32, u32)>,
 }
 
 /// Where a run's pre-images lie.

@@ -23,14 +23,14 @@ pub(super) use kept::note_overtaker;
 
 use claim::Claim;
 use ignored::Ignored;
-use kept::{Aside, Kept, KeptDirectory};
+use kept::{Aside, Kept, KeptMode};
 use put_back::Restored;
 use survey::Survey;
 
 use crate::coordinator::error_text::path_list;
 use crate::coordinator::{Begun, Coordinator, Error, Observer, StageRequest, StageWhat, move_out};
-use crate::disk::contained::{self, FileKind};
-use crate::disk::{self, fault, sync};
+use crate::disk::contained::{self, Dir, FileKind, Parent, Root, Stat};
+use crate::disk::{self, fault, staged, sync};
 use crate::git::Git;
 use crate::model::{Change, Lock, Mode, RepoPath, Resource, TransactionId, overlap, shown};
 use crate::store::Transaction;
@@ -51,10 +51,7 @@ pub(super) fn keep(coordinator: &Coordinator, begun: &Begun) -> Result<(), Error
     let survey = Survey::of(root, &locks, &Ignored::new(coordinator, root, &nothing)?)?;
     let directories = survey.modes(root)?;
     let paths: Vec<RepoPath> = survey.files.into_iter().collect();
-    for (number, path) in paths.iter().enumerate() {
-        let original = root.path().join(path.as_path());
-        copy(&original, &aside.kept.join(number.to_string()))?;
-    }
+    let files = copy_all(root, &paths, &aside.kept)?;
     let kept = Kept {
         root: coordinator.seen_from_main_root().to_owned(),
         token: begun.task.token,
@@ -66,6 +63,7 @@ pub(super) fn keep(coordinator: &Coordinator, begun: &Begun) -> Result<(), Error
             .and_then(|head| head.tip()),
         repositories: Some(repositories::among(root, &directories)?),
         directories,
+        files,
         ignored: survey.ignored,
         locks,
         paths,
@@ -106,15 +104,20 @@ pub(super) fn take(
         let (task, paths) = (begun.task.id.clone(), not_locked);
         return Err(Error::NotLocked { task, paths });
     }
-    let chmodded = modes::chmodded(&root, &kept)?;
+    let (directories, mut files) = modes::chmodded(&root, &kept)?;
     let restored = put_back::restore(coordinator, &Claim::new(who, transaction, &kept), &aside, &taken)?;
     let changed = all_of(restored, begun)?;
     fault::point("run.taken");
     // Those that it removed were made anew. The others keep the permissions that it gave them, unless it comes to nothing.
-    let is_chmodded = |known: &KeptDirectory| chmodded.iter().any(|found| found.path == known.path);
+    let is_chmodded = |known: &KeptMode| directories.iter().any(|found| found.path == known.path);
     kept.directories.retain(|known| !is_chmodded(known));
+    kept.files.clear();
     modes::put_back(coordinator, &Claim::new(who, transaction, &kept))?;
-    kept.directories = chmodded;
+    let changed_set: BTreeSet<&RepoPath> = changed.iter().collect();
+    for file in files.iter_mut().filter(|file| changed_set.contains(&file.path)) {
+        modes::leave(&root, file)?;
+    }
+    (kept.directories, kept.files) = (directories, files);
     kept.write(&aside.directories())?;
     // Everything is back: whatever others write there from now on is not the run's.
     disk::remove_file_if_there(&aside.list())?;
@@ -268,14 +271,30 @@ fn is_kept_kind(kind: FileKind) -> bool {
     matches!(kind, FileKind::File | FileKind::Symlink)
 }
 
-pub(super) fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    disk::remove_any(to)?;
-    match contained::stat(from)?.map(|stat| stat.kind) {
-        Some(FileKind::Symlink) => Ok(disk::copy_symlink(from, to)?),
-        Some(FileKind::File) => Ok(disk::copy_file(from, to)?),
-        _ => Err(Error::Usage(format!(
-            "{} is neither a file nor a symlink: it cannot be kept while a run works in place",
-            shown(from)
-        ))),
+/// Copies the files at `paths`, each to its number, and answers their permissions.
+fn copy_all(root: &Root, paths: &[RepoPath], aside: &Path) -> Result<Vec<KeptMode>, Error> {
+    let aside = Dir::open(aside)?;
+    let mut files = Vec::with_capacity(paths.len());
+    for (number, path) in paths.iter().enumerate() {
+        let (copied, found) = (aside.child(&number.to_string()), root.find(path)?);
+        let Some((place, stat)) = found.filter(|(_, stat)| is_kept_kind(stat.kind)) else {
+            return Err(Error::Usage(format!(
+                "{path} is neither a file nor a symlink: it cannot be kept while a run works in place"
+            )));
+        };
+        copy(&place, &stat, &copied)?;
+        if stat.kind == FileKind::File {
+            files.push(modes::of_file(path, &stat, copied.stat()?.as_ref()));
+        }
+    }
+    Ok(files)
+}
+
+/// Copies a file, with all that it carries, or a symlink.
+pub(super) fn copy(from: &Parent, stat: &Stat, to: &Parent) -> Result<(), Error> {
+    disk::remove_any(to.path())?;
+    match stat.kind {
+        FileKind::Symlink => Ok(staged::symlink_new(to, &from.read_link()?)?),
+        _ => Ok(staged::copy_new(from, to)?),
     }
 }

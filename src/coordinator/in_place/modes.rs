@@ -1,24 +1,25 @@
-//! The permissions of directories, which a run in the working tree itself may have changed.
+//! The permissions of directories and files, which a run in the working tree itself may have changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::coordinator::in_place::claim::Claim;
-use crate::coordinator::in_place::kept::{Kept, KeptDirectory};
+use crate::coordinator::in_place::kept::{Kept, KeptMode};
 use crate::coordinator::in_place::put_back::{find, is_for_good};
 use crate::coordinator::{Coordinator, Error};
-use crate::disk::contained::{FileKind, Root};
-use crate::disk::{metadata, sync};
+use crate::disk::contained::{FileKind, Parent, Root, Stat};
+use crate::disk::{DiskError, metadata, sync};
 use crate::model::{RepoPath, Resource};
 
 /// The part of a mode that says who may do what.
 const PERMISSIONS: u32 = 0o7777;
 
-/// Gives directories the permissions that they had, the highest first: they let us look at those below.
+/// Gives directories the permissions that they had, the highest first: they let us look at those below. Then the files.
 pub(super) fn put_back(coordinator: &mut Coordinator, claim: &Claim) -> Result<(), Error> {
     let root = claim.root(coordinator)?;
     let mut tried = BTreeSet::new();
     loop {
-        let mut found = chmodded(&root, claim.kept)?;
+        let (mut found, files) = chmodded(&root, claim.kept)?;
+        found.extend(files);
         found.retain(|known| !tried.contains(&known.path));
         if found.is_empty() {
             return Ok(());
@@ -28,14 +29,14 @@ pub(super) fn put_back(coordinator: &mut Coordinator, claim: &Claim) -> Result<(
             .map(|known| (known.path.clone(), Resource::File(known.path.clone())));
         let ours = claim.ours(coordinator, &wanted.collect())?;
         for known in found.iter().filter(|known| ours.contains(&known.path)) {
-            let Some((place, _)) = find(&root, &known.path)? else {
+            let Some((place, stat)) = find(&root, &known.path)? else {
                 continue;
             };
-            let set = || metadata::set_directory_mode(&place, known.mode);
+            let set = || give_back(&place, &stat, known);
             match set().or_else(|_| set()) {
                 // It is somebody else's by now.
                 Err(error) if is_for_good(&error) => {
-                    tracing::warn!(%error, "the permissions of a directory are left as they are");
+                    tracing::warn!(%error, "permissions are left as they are");
                 }
                 answer => answer?,
             }
@@ -48,7 +49,7 @@ pub(super) fn put_back(coordinator: &mut Coordinator, claim: &Claim) -> Result<(
 pub(super) fn make_missing(coordinator: &mut Coordinator, claim: &Claim) -> Result<(), Error> {
     let root = claim.root(coordinator)?;
     let mut gone = BTreeMap::new();
-    for KeptDirectory { path, .. } in &claim.kept.directories {
+    for KeptMode { path, .. } in &claim.kept.directories {
         if find(&root, path)?.is_none() {
             gone.insert(path.clone(), Resource::File(path.clone()));
         }
@@ -66,36 +67,91 @@ pub(super) fn make_missing(coordinator: &mut Coordinator, claim: &Claim) -> Resu
     Ok(sync::barrier(root.fd())?)
 }
 
-/// Finds the directories that have not the permissions that they had, the highest first. Each comes with those that it has.
-pub(super) fn chmodded(root: &Root, kept: &Kept) -> Result<Vec<KeptDirectory>, Error> {
-    let mut found = Vec::new();
-    for known in &kept.directories {
-        let now = find(root, &known.path)?.map(|(_, stat)| stat);
-        let Some(now) = now.filter(|now| now.kind == FileKind::Directory) else {
-            continue;
-        };
-        let now = now.mode & PERMISSIONS;
-        if now != known.mode && known.left.is_none_or(|left| left == now) {
-            found.push(KeptDirectory {
-                left: Some(now),
-                ..known.clone()
-            });
-        }
+fn give_back(place: &Parent, now: &Stat, known: &KeptMode) -> Result<(), DiskError> {
+    if now.kind == FileKind::Directory {
+        return metadata::set_directory_mode(place, known.mode);
     }
-    Ok(found)
+    // First: it takes permissions away.
+    if let Some(owner) = known.owner.filter(|owner| *owner != (now.uid, now.gid)) {
+        metadata::set_owner(place, owner)?;
+    }
+    metadata::set_file_mode(place, known.mode)
+}
+
+/// Finds the directories, and the files, that have not the permissions that they had, the highest first. Each comes with those that
+/// it has.
+pub(super) fn chmodded(root: &Root, kept: &Kept) -> Result<(Vec<KeptMode>, Vec<KeptMode>), Error> {
+    let differing = |known: &[KeptMode], kind: FileKind| {
+        let mut found = Vec::new();
+        for known in known {
+            let now = find(root, &known.path)?.map(|(_, stat)| stat);
+            let Some(now) = now.filter(|now| now.kind == kind) else {
+                continue;
+            };
+            let mode = now.mode & PERMISSIONS;
+            let is_same = mode == known.mode && known.owner.is_none_or(|owner| owner == (now.uid, now.gid));
+            if !is_same && known.left.is_none_or(|left| left == mode) {
+                found.push(KeptMode {
+                    left: Some(mode),
+                    ..known.clone()
+                });
+            }
+        }
+        Ok::<_, Error>(found)
+    };
+    Ok((
+        differing(&kept.directories, FileKind::Directory)?,
+        differing(&kept.files, FileKind::File)?,
+    ))
+}
+
+/// Gives a file that a run has changed, and that is what it was by now, the permissions that the run has left it with: what replaces
+/// it gets them. Git's own is part of the change.
+pub(super) fn leave(root: &Root, file: &mut KeptMode) -> Result<(), Error> {
+    let Some(left) = file.left.map(|left| left & 0o777) else {
+        return Ok(());
+    };
+    let is_same_to_git = left & 0o100 == file.mode & 0o100;
+    let left = if is_same_to_git {
+        left
+    } else {
+        left & !0o111 | file.mode & 0o111
+    };
+    file.left = Some(left);
+    if let Some((place, stat)) = root.find(&file.path)?
+        && stat.kind == FileKind::File
+        && stat.mode & PERMISSIONS != left
+    {
+        metadata::set_file_mode(&place, left)?;
+    }
+    Ok(())
+}
+
+/// Returns the permissions of a file, and its owner if the copy of it could be given to them.
+pub(super) fn of_file(path: &RepoPath, stat: &Stat, copy: Option<&Stat>) -> KeptMode {
+    let owner = (stat.uid, stat.gid);
+    KeptMode {
+        path: path.clone(),
+        mode: stat.mode & PERMISSIONS,
+        left: None,
+        owner: copy
+            .is_some_and(|copy| (copy.uid, copy.gid) == owner)
+            .then_some(owner),
+    }
 }
 
 /// Returns those of `paths` that are directories, with their permissions.
-pub(super) fn of(root: &Root, paths: &BTreeSet<RepoPath>) -> Result<Vec<KeptDirectory>, Error> {
+pub(super) fn of(root: &Root, paths: &BTreeSet<RepoPath>) -> Result<Vec<KeptMode>, Error> {
     let mut found = Vec::with_capacity(paths.len());
     for path in paths {
         if let Some((_, stat)) = root.find(path)?
             && stat.kind == FileKind::Directory
         {
-            found.push(KeptDirectory {
+            found.push(KeptMode {
                 path: path.clone(),
                 mode: stat.mode & PERMISSIONS,
                 left: None,
+                owner: None,
             });
         }
     }

@@ -263,15 +263,14 @@ fn keep_before(
     let copies = left.iter().filter_map(|path| Some((path, was_there.get(path)?)));
     let mut is_any = false;
     for (path, copy) in copies {
-        if contained::stat(copy)?.is_none() {
-            continue;
-        }
+        let place = place_of(copy)?;
+        let Some(stat) = place.stat()? else { continue };
         let target = before.join(path.as_path());
         disk::create_private_dir(&coordinator.layout.salvages())?;
         if let Some(above) = target.parent() {
             disk::create_dir_all(above)?;
         }
-        in_place::copy(copy, &target)?;
+        in_place::copy(&place, &stat, &place_of(&target)?)?;
         is_any = true;
     }
     if !is_any {
@@ -336,7 +335,7 @@ fn place_of(path: &Path) -> Result<Parent, Error> {
         path.parent().unwrap_or(path),
         path.file_name().unwrap_or_default(),
     );
-    Ok(Dir::open(above)?.child(&name.to_string_lossy()))
+    Ok(Dir::open(above)?.child(name))
 }
 
 /// Moves what is at `path`, if anything, to the same path below `out`. A directory that is not ours as a whole is only removed, and
@@ -364,7 +363,10 @@ fn move_out(root: &Root, path: &RepoPath, resource: &Resource, out: &Path) -> Re
 /// Puts a copy of the pre-image where it was. Whoever has made something there in the meantime keeps it: the next recovery
 /// moves it out first.
 fn bring_back(root: &Root, path: &RepoPath, kept: &Path, draft: &Path) -> Result<(), Error> {
-    in_place::copy(kept, draft)?;
-    let draft = place_of(draft)?;
+    let (kept, draft) = (place_of(kept)?, place_of(draft)?);
+    let stat = kept
+        .stat()?
+        .ok_or_else(|| DiskError::contended("copying", kept.path()))?;
+    in_place::copy(&kept, &stat, &draft)?;
     Ok(exchange::rename_noreplace(&draft, &root.make_parents(path)?)?)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::coordinator::in_place::claim::Claim;
 use crate::coordinator::in_place::ignored::Ignored;
-use crate::coordinator::in_place::kept::KeptDirectory;
+use crate::coordinator::in_place::kept::KeptMode;
 use crate::coordinator::in_place::put_back;
 use crate::coordinator::in_place::reach::{self, Reach};
 use crate::coordinator::{Coordinator, Error, move_out};
@@ -16,9 +16,9 @@ use crate::model::{Depth, RepoPath, Resource};
 const GIT: &str = ".git";
 
 /// Returns those of `directories` that are repositories of their own.
-pub(super) fn among(root: &Root, directories: &[KeptDirectory]) -> Result<BTreeSet<RepoPath>, Error> {
+pub(super) fn among(root: &Root, directories: &[KeptMode]) -> Result<BTreeSet<RepoPath>, Error> {
     let mut found = BTreeSet::new();
-    for KeptDirectory { path, .. } in directories {
+    for KeptMode { path, .. } in directories {
         if is_repository(root, path)? {
             found.insert(path.clone());
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::coordinator::Error;
 use crate::coordinator::in_place::ignored::Ignored;
-use crate::coordinator::in_place::kept::KeptDirectory;
+use crate::coordinator::in_place::kept::KeptMode;
 use crate::coordinator::in_place::{is_kept_kind, modes, put_back};
 use crate::disk::contained::Root;
 use crate::disk::walk;
@@ -53,7 +53,7 @@ impl Survey {
     }
 
     /// Returns the directories with their permissions.
-    pub(super) fn modes(&self, root: &Root) -> Result<Vec<KeptDirectory>, Error> {
+    pub(super) fn modes(&self, root: &Root) -> Result<Vec<KeptMode>, Error> {
         modes::of(root, &self.directories)
     }
 

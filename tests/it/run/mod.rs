@@ -8,6 +8,7 @@ mod in_place;
 mod interrupts;
 mod landing;
 mod lost;
+mod permissions;
 mod place;
 mod pool;
 mod power;
