@@ -55,8 +55,8 @@ impl Coordinator {
         }
         let (slots, kept) = (self.slots(&transaction.id)?, self.layout.salvage(&transaction.id));
         for change in staged.iter().filter(|change| change.post.is_some()) {
-            let from = slots.path(Slot::Staged(change.slot));
-            if contained::stat(&from)?.is_none() {
+            let from = slots.at(Slot::Staged(change.slot));
+            if from.stat()?.is_none() {
                 continue;
             }
             move_out::move_below(&from, &kept, change.path.as_path())?;

@@ -36,7 +36,7 @@ pub struct Root {
     device: u64,
 }
 
-/// A directory of mirror's own.
+/// An opened directory: one of mirror's own, or one that was found below a root.
 #[derive(Debug)]
 pub struct Dir {
     descriptor: Arc<OwnedFd>,
@@ -244,6 +244,21 @@ impl Dir {
             path: self.path.join(name),
         }
     }
+
+    /// Lists the names in it, sorted.
+    pub fn names(&self) -> Result<Vec<OsString>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let list = || {
+            let opened = rustix::fs::openat(&self.descriptor, c".", flags, Mode::empty())?;
+            let names = rustix::fs::Dir::new(opened)?
+                .map(|entry| Ok(OsStr::from_bytes(entry?.file_name().to_bytes()).to_owned()));
+            names.collect::<rustix::io::Result<Vec<_>>>()
+        };
+        let mut names = list().map_err(DiskError::errno("listing", &self.path))?;
+        names.retain(|name| name != "." && name != "..");
+        names.sort();
+        Ok(names)
+    }
 }
 
 impl Parent {
@@ -287,6 +302,16 @@ impl Parent {
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::BUSY) => Ok(false),
             Err(errno) => Err(DiskError::errno("removing the directory", &self.path)(errno)),
         }
+    }
+
+    /// Opens the directory of this name; a link is refused.
+    pub fn enter(&self) -> Result<Dir> {
+        let opened = rustix::fs::openat(&self.descriptor, &self.name, DIRECTORY, Mode::empty());
+        let descriptor = opened.map_err(DiskError::errno("opening the directory", &self.path))?;
+        Ok(Dir {
+            descriptor: Arc::new(descriptor),
+            path: self.path.clone(),
+        })
     }
 
     /// Opens the file for reading; a link is refused.

@@ -18,8 +18,9 @@ pub fn rename_noreplace(from: &Parent, to: &Parent) -> Result<()> {
 }
 
 /// Moves something out of the tree to a path of our own, unless that is taken.
-pub fn move_noreplace(from: &Path, to: &Path) -> Result<()> {
-    renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(DiskError::errno("renaming", from))
+pub fn move_noreplace(from: &Parent, to: &Path) -> Result<()> {
+    renameat_with(from.directory(), from.name(), CWD, to, RenameFlags::NOREPLACE)
+        .map_err(DiskError::errno("renaming", from.path()))
 }
 
 fn rename(from: &Parent, to: &Parent, flags: RenameFlags, doing: &'static str) -> Result<()> {

@@ -218,7 +218,7 @@ pub(super) fn salvage(
     }
     let kept = coordinator.layout.salvage(&transaction.id);
     disk::create_private_dir(&coordinator.layout.salvages())?;
-    move_out::merge(&taken, &kept)?;
+    move_out::merge(&move_out::own(&taken)?, &kept)?;
     Ok(Some(kept))
 }
 
@@ -233,15 +233,16 @@ pub(super) fn give_up(
     match Aside::read(&aside.list()) {
         Ok(None) => return Ok(None),
         Ok(Some(kept)) => {
+            let copies = Dir::open(&aside.kept)?;
             for (number, path) in kept.paths.iter().enumerate() {
-                let copy = aside.kept.join(number.to_string());
-                if contained::stat(&copy)?.is_some() {
+                let copy = copies.child(&number.to_string());
+                if copy.stat()?.is_some() {
                     move_out::move_below(&copy, &before, path.as_path())?;
                 }
             }
         }
         // Nobody knows which copy is whose.
-        Err(_) => move_out::merge(&aside.kept, &before)?,
+        Err(_) => move_out::merge(&move_out::own(&aside.kept)?, &before)?,
     }
     let is_any = contained::stat(&before)?.is_some();
     if is_any {

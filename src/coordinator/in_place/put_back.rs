@@ -10,7 +10,7 @@ use crate::coordinator::in_place::ignored::Ignored;
 use crate::coordinator::in_place::kept::{Aside, Kept};
 use crate::coordinator::in_place::reach::{self, Reach};
 use crate::coordinator::{Coordinator, Error, move_out};
-use crate::disk::contained::{self, Dir, FileKind, Parent, Root, Stat};
+use crate::disk::contained::{self, FileKind, Parent, Root, Stat};
 use crate::disk::{self, DiskError, exchange, fault, sync};
 use crate::model::{Depth, RepoPath, Resource, shown};
 use crate::store::Transaction;
@@ -263,14 +263,14 @@ fn keep_before(
     let copies = left.iter().filter_map(|path| Some((path, was_there.get(path)?)));
     let mut is_any = false;
     for (path, copy) in copies {
-        let place = place_of(copy)?;
+        let place = move_out::own(copy)?;
         let Some(stat) = place.stat()? else { continue };
         let target = before.join(path.as_path());
         disk::create_private_dir(&coordinator.layout.salvages())?;
         if let Some(above) = target.parent() {
             disk::create_dir_all(above)?;
         }
-        in_place::copy(&place, &stat, &place_of(&target)?)?;
+        in_place::copy(&place, &stat, &move_out::own(&target)?)?;
         is_any = true;
     }
     if !is_any {
@@ -321,21 +321,12 @@ fn is_as_kept(root: &Root, path: &RepoPath, kept: Option<&Path>) -> Result<bool,
     let Some(kept) = kept else {
         return Ok(present.is_none());
     };
-    let place = place_of(kept)?;
+    let place = move_out::own(kept)?;
     let was = match place.stat()? {
         Some(stat) => present::entry_of(&place, &stat)?,
         None => None,
     };
     Ok(present == was && present.is_some())
-}
-
-/// Opens the place of one of our own files.
-fn place_of(path: &Path) -> Result<Parent, Error> {
-    let (above, name) = (
-        path.parent().unwrap_or(path),
-        path.file_name().unwrap_or_default(),
-    );
-    Ok(Dir::open(above)?.child(name))
 }
 
 /// Moves what is at `path`, if anything, to the same path below `out`. A directory that is not ours as a whole is only removed, and
@@ -357,13 +348,14 @@ fn move_out(root: &Root, path: &RepoPath, resource: &Resource, out: &Path) -> Re
             return Ok(());
         }
     }
-    move_out::move_below(place.path(), out, path.as_path())
+    fault::point("run.found");
+    move_out::move_below(&place, out, path.as_path())
 }
 
 /// Puts a copy of the pre-image where it was. Whoever has made something there in the meantime keeps it: the next recovery
 /// moves it out first.
 fn bring_back(root: &Root, path: &RepoPath, kept: &Path, draft: &Path) -> Result<(), Error> {
-    let (kept, draft) = (place_of(kept)?, place_of(draft)?);
+    let (kept, draft) = (move_out::own(kept)?, move_out::own(draft)?);
     let stat = kept
         .stat()?
         .ok_or_else(|| DiskError::contended("copying", kept.path()))?;

@@ -10,6 +10,7 @@ use crate::coordinator::in_place::put_back;
 use crate::coordinator::in_place::reach::{self, Reach};
 use crate::coordinator::{Coordinator, Error, move_out};
 use crate::disk::contained::Root;
+use crate::disk::fault;
 use crate::model::{Depth, RepoPath, Resource};
 
 /// What makes a directory a repository.
@@ -39,9 +40,14 @@ pub(super) fn move_new(coordinator: &mut Coordinator, claim: &Claim, out: &Path)
         }
         let whole = Resource::Directory(Some(path.clone()), Depth::Recursive);
         if claim.is_held_whole(coordinator, &whole)? {
-            let git = path.as_path().join(GIT);
-            let from = root.path().join(&git);
-            let moved = reach::with_open(&root, locks, &path, || move_out::move_below(&from, out, &git));
+            let moved = reach::with_open(&root, locks, &path, || match root.find(&path)? {
+                Some((place, _)) => {
+                    let git = place.enter()?.child(GIT);
+                    fault::point("run.found");
+                    move_out::move_below(&git, out, &path.as_path().join(GIT))
+                }
+                None => Ok(()),
+            });
             match moved {
                 Err(Error::Disk(error)) if put_back::is_for_good(&error) => {
                     tracing::warn!(%error, "a repository that the run has made is left");

@@ -158,3 +158,41 @@ impl Drop for Stop<'_> {
         self.0.store(true, Ordering::Relaxed);
     }
 }
+
+/// It was found below the root, and then moved by its path, which led elsewhere a moment later.
+#[test]
+fn what_a_run_in_place_has_left_is_moved_out_of_the_directory_that_it_was_found_in() {
+    let script = "echo half > src/a; rm src/b; mkdir src/b; echo half > src/b/in; git init -q src/d; echo half > src/d/f; echo half > src/new; exit 1";
+    for passage in 1..=5 {
+        let sandbox = Sandbox::with_files(&[("src/a", "a\n"), ("src/b", "b\n")]);
+        sandbox.mirror(["init"]).succeeded();
+        let outside = sandbox.beside("outside");
+        fs::create_dir_all(outside.join("d/.git")).unwrap();
+        fs::create_dir_all(outside.join("b")).unwrap();
+        for name in ["a", "b/in", "d/f", "d/.git/HEAD", "new"] {
+            fs::write(outside.join(name), "outside\n").unwrap();
+        }
+        let listing = || sandbox.shell("cd ../outside; find . -printf '%p %i %s %T@ %C@\\n' | sort");
+        let before = listing();
+        let run = sandbox
+            .mirror_program()
+            .args(["run", "--in-place", "-w", "src/", "--"]);
+        let run = run.args(["sh", "-c", script]);
+        let going = run
+            .env("MIRROR_FAULT", format!("run.found@{passage}=stop"))
+            .start();
+        going.until_stopped();
+        sandbox.shell("mv src src.moved; ln -s ../outside src");
+        going.resume();
+        drop(going.finish());
+        assert_eq!(listing(), before, "{passage}");
+        // It may have been put back by now, with the link out of its way.
+        sandbox.shell("if [ -L src ]; then rm src; mv src.moved src; fi");
+        sandbox.mirror(["status"]).succeeded();
+        let there = sandbox.shell("cat src/a src/b; ls src");
+        assert_eq!(there, "a\nb\na\nb\n", "{passage}");
+        let kept = sandbox.shell("grep -rlx half .mirror/salvage src.moved 2>/dev/null | wc -l");
+        assert_eq!(kept, "4\n", "{passage}");
+        assert_eq!(listing(), before, "{passage}");
+    }
+}
