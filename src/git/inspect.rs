@@ -66,6 +66,30 @@ impl Git {
         }
     }
 
+    /// Returns the newest `most` commits that are in `new` and not in `old`, each with its first parent.
+    pub fn since(
+        &self,
+        old: Option<ObjectId>,
+        new: ObjectId,
+        most: usize,
+    ) -> Result<Vec<(ObjectId, Option<ObjectId>)>> {
+        let fail = || GitError::of("walking the history");
+        let mut walk = self.repository.revwalk().map_err(fail())?;
+        walk.set_sorting(git2::Sort::TOPOLOGICAL).map_err(fail())?;
+        walk.push(oid(new)).map_err(fail())?;
+        if let Some(old) = old {
+            walk.hide(oid(old)).map_err(fail())?;
+        }
+        let found = walk.take(most).map(|commit| {
+            let commit = self.repository.find_commit(commit?)?;
+            let parent = commit.parent_ids().next();
+            Ok((object_id(commit.id()), parent.map(object_id)))
+        });
+        found
+            .collect::<std::result::Result<_, git2::Error>>()
+            .map_err(fail())
+    }
+
     /// Tells whether git ignores an untracked path.
     pub fn is_ignored(&self, path: &RepoPath) -> Result<bool> {
         self.repository

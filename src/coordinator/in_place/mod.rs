@@ -6,6 +6,7 @@
 //! taken.
 
 mod claim;
+mod committed;
 mod ignored;
 mod kept;
 mod modes;
@@ -106,6 +107,9 @@ pub(super) fn take(
     }
     let (directories, mut files) = modes::chmodded(&root, &kept)?;
     let restored = put_back::restore(coordinator, &Claim::new(who, transaction, &kept), &aside, &taken)?;
+    if let Some(told) = restored.committed.told() {
+        observer.notice(&told);
+    }
     let changed = all_of(restored, begun)?;
     fault::point("run.taken");
     // Those that it removed were made anew. The others keep the permissions that it gave them, unless it comes to nothing.
@@ -173,7 +177,11 @@ pub(super) fn put_back(
         // First: nobody may be able to look into a directory.
         modes::put_back(coordinator, claim)?;
         repositories::move_new(coordinator, claim, &out)?;
-        let restored = put_back::restore(coordinator, claim, &aside, &out)?;
+        let mut restored = put_back::restore(coordinator, claim, &aside, &out)?;
+        // The command may have committed what was nowhere else.
+        let (stays, copies) = (restored.committed.all(), put_back::copies(&aside, &kept));
+        let before = put_back::keep_before(coordinator, transaction, &stays, &copies)?;
+        restored.before = restored.before.or(before);
         tell_of_left(&restored, observer);
         modes::make_missing(coordinator, claim)?;
     }
@@ -188,6 +196,9 @@ pub(super) fn put_back(
 
 /// Says what was not put back.
 fn tell_of_left(restored: &Restored, observer: &mut dyn Observer) {
+    if let Some(told) = restored.committed.told() {
+        observer.notice(&told);
+    }
     if !restored.left.is_empty() {
         let left = path_list(&restored.left);
         observer.notice(&format!(

@@ -19,7 +19,10 @@ pub(super) fn put_back(coordinator: &mut Coordinator, claim: &Claim) -> Result<(
     let mut tried = BTreeSet::new();
     loop {
         let (mut found, files) = chmodded(&root, claim.kept)?;
-        found.extend(files);
+        // What git records is part of the content.
+        let is_same_to_git =
+            |known: &KeptMode| known.left.is_none_or(|left| left & 0o100 == known.mode & 0o100);
+        found.extend(files.into_iter().filter(is_same_to_git));
         found.retain(|known| !tried.contains(&known.path));
         if found.is_empty() {
             return Ok(());

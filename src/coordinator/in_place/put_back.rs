@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::coordinator::error_text::with_causes;
 use crate::coordinator::in_place;
 use crate::coordinator::in_place::claim::Claim;
+use crate::coordinator::in_place::committed::Committed;
 use crate::coordinator::in_place::ignored::Ignored;
 use crate::coordinator::in_place::kept::{Aside, Kept};
 use crate::coordinator::in_place::reach::{self, Reach};
@@ -26,6 +27,8 @@ pub(super) struct Restored {
     pub(super) stuck: Vec<(RepoPath, String)>,
     /// Where is kept what these held, if they held anything.
     pub(super) before: Option<PathBuf>,
+    /// What git has committed since, which stays.
+    pub(super) committed: Committed,
 }
 
 /// Makes every covered path what it was; moves what is there instead to `out`. What cannot be moved or put back is left, and is in
@@ -39,7 +42,10 @@ pub(super) fn restore(
     let (root, locks) = (&claim.root(coordinator)?, &claim.kept.locks);
     let ignored = &Ignored::new(coordinator, root, &claim.kept.ignored)?;
     open_shut(coordinator, claim, root, ignored)?;
-    let (paths, was_there) = differing(root, aside, claim.kept, ignored)?;
+    let (mut paths, mut was_there) = differing(root, aside, claim.kept, ignored)?;
+    let committed = Committed::among(coordinator, claim, root, &paths)?;
+    committed.replace(root, aside, &mut was_there)?;
+    paths.retain(|path| !committed.paths.contains(path));
     let wanted = wanted(coordinator, claim, root, &paths)?;
     fault::point("run.put-back.begin");
     let mut ours = claim.ours(coordinator, &wanted)?;
@@ -94,6 +100,7 @@ pub(super) fn restore(
         left: rest.into_iter().filter(is_left).collect(),
         stuck,
         before,
+        committed,
     })
 }
 
@@ -214,10 +221,7 @@ fn differing(
 ) -> Result<(BTreeSet<RepoPath>, BTreeMap<RepoPath, PathBuf>), Error> {
     let mut all = Reach::of(root, &kept.locks, ignored)?.files;
     all.extend(kept.paths.iter().cloned());
-    let numbered = kept.paths.iter().enumerate();
-    let was_there: BTreeMap<RepoPath, PathBuf> = numbered
-        .map(|(number, path)| (path.clone(), aside.kept.join(number.to_string())))
-        .collect();
+    let was_there = copies(aside, kept);
     let mut differing = in_the_way(root, was_there.keys())?;
     for path in all {
         if !is_as_kept(root, &path, was_there.get(&path).map(PathBuf::as_path))? {
@@ -225,6 +229,14 @@ fn differing(
         }
     }
     Ok((differing, was_there))
+}
+
+/// Returns where the copy of each path is that was there.
+pub(super) fn copies(aside: &Aside, kept: &Kept) -> BTreeMap<RepoPath, PathBuf> {
+    let numbered = kept.paths.iter().enumerate();
+    numbered
+        .map(|(number, path)| (path.clone(), aside.kept.join(number.to_string())))
+        .collect()
 }
 
 /// Removes the directories that were not there, the deepest first.
@@ -253,14 +265,16 @@ fn remove_new_directories(root: &Root, kept: &Kept, ignored: &Ignored) -> Result
 }
 
 /// Keeps what was there before at paths that stay as they are: the copies go with the transaction.
-fn keep_before(
+pub(super) fn keep_before<'a>(
     coordinator: &Coordinator,
     transaction: &Transaction,
-    left: &[RepoPath],
+    left: impl IntoIterator<Item = &'a RepoPath>,
     was_there: &BTreeMap<RepoPath, PathBuf>,
 ) -> Result<Option<PathBuf>, Error> {
     let before = coordinator.layout.salvage_before(&transaction.id);
-    let copies = left.iter().filter_map(|path| Some((path, was_there.get(path)?)));
+    let copies = left
+        .into_iter()
+        .filter_map(|path| Some((path, was_there.get(path)?)));
     let mut is_any = false;
     for (path, copy) in copies {
         let place = move_out::own(copy)?;

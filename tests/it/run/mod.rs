@@ -1,6 +1,7 @@
 //! `mirror run`: a command as a task, from its locks to its commit, and every way it can end.
 
 mod commits;
+mod committed;
 mod copies;
 mod ends;
 mod ignored;
