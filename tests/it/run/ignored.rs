@@ -174,3 +174,26 @@ fn a_repository_that_somebody_makes_in_an_ignored_directory_stays() {
     assert!(sandbox.exists("deps/other/.git/HEAD"));
     assert_clean(&sandbox);
 }
+
+/// It says neither what was ignored nor what files carry.
+#[test]
+fn a_list_of_an_earlier_version_is_put_back_as_ever() {
+    let sandbox = repository();
+    let script = "echo half > a; echo half > .env; echo ready; tail -f /dev/null";
+    let going = running(&sandbox, &["--in-place", "-w", "."], script).start();
+    going.until_stdout("ready");
+    going.kill();
+    let list = sandbox.shell("echo .mirror/transactions/*/kept/list");
+    let list = sandbox.path(list.trim());
+    let mut kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&list).unwrap()).unwrap();
+    let fields = kept.as_object_mut().unwrap();
+    assert!(fields.remove("ignored").is_some() && fields.remove("files").is_some());
+    for directory in fields["directories"].as_array_mut().unwrap() {
+        directory.as_object_mut().unwrap().remove("owner").unwrap();
+    }
+    std::fs::write(&list, kept.to_string()).unwrap();
+    sandbox.mirror(["status"]).succeeded();
+    assert_eq!(sandbox.read("a"), "a\n");
+    assert_eq!(sandbox.read(".env"), "half\n");
+    assert_clean(&sandbox);
+}
