@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::disk::{DiskError, Result};
+use crate::disk::{DiskError, Result, mounts, remove};
 use crate::model::RepoPath;
 
 /// What may be followed below the root: nothing.
@@ -196,6 +196,24 @@ impl Root {
         }
     }
 
+    /// Removes whatever has this path, if anything, with all that is in it and lies in this mount. Any bytes are a path here: what
+    /// is to go need not be of a kind that may be changed.
+    pub(super) fn remove(&self, path: &[u8]) -> Result<()> {
+        let whole = self.path.join(OsStr::from_bytes(path));
+        let (above, name) = match path.iter().rposition(|byte| *byte == b'/') {
+            None => (None, path),
+            Some(slash) => (Some(&path[..slash]), &path[slash + 1..]),
+        };
+        let above = match above.map(|above| self.open_below(above)) {
+            None => Arc::clone(&self.descriptor),
+            Some(Ok(above)) => Arc::new(above),
+            Some(Err(Errno::NOENT)) => return Ok(()),
+            Some(Err(Errno::XDEV)) => return Err(mounts::mounted("removing", &whole)),
+            Some(Err(errno)) => return Err(DiskError::errno("opening the directory of", &whole)(errno)),
+        };
+        remove::any(above.as_fd(), OsStr::from_bytes(name), &whole)
+    }
+
     fn open_below(&self, directory: &[u8]) -> rustix::io::Result<OwnedFd> {
         match rustix::fs::openat2(
             &self.descriptor,
@@ -214,11 +232,7 @@ impl Root {
     fn walk_below(&self, directory: &[u8]) -> rustix::io::Result<OwnedFd> {
         let mut at = rustix::fs::openat(&self.descriptor, c".", DIRECTORY, Mode::empty())?;
         for component in directory.split(|byte| *byte == b'/') {
-            at = rustix::fs::openat(&at, OsStr::from_bytes(component), DIRECTORY, Mode::empty())?;
-            let stat = rustix::fs::fstat(&at)?;
-            if stat.st_dev != self.device {
-                return Err(Errno::XDEV);
-            }
+            at = mounts::enter(at.as_fd(), OsStr::from_bytes(component), DIRECTORY)?;
         }
         Ok(at)
     }

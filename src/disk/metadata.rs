@@ -1,7 +1,7 @@
 //! What a file carries besides its bytes: mode, owner, access lists, extended attributes, times.
 
 use std::fs::File;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
@@ -46,9 +46,7 @@ fn set_mode_of(place: &Parent, kind: OFlags, mode: u32) -> Result<()> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind;
     let opened = rustix::fs::openat(place.directory(), place.name(), flags, Mode::empty());
     let opened = opened.map_err(DiskError::errno("opening", place.path()))?;
-    let descriptor = format!("/proc/self/fd/{}", opened.as_raw_fd());
-    std::fs::set_permissions(descriptor, std::fs::Permissions::from_mode(mode))
-        .map_err(DiskError::of("setting the mode of", place.path()))
+    set_opened_mode(opened.as_fd(), mode).map_err(DiskError::of("setting the mode of", place.path()))
 }
 
 /// Gives a file, or a link itself, to an owner and a group.
@@ -59,26 +57,20 @@ pub fn set_owner(place: &Parent, (owner, group): (u32, u32)) -> Result<()> {
         .map_err(DiskError::errno("setting the owner of", place.path()))
 }
 
-/// Lets the owner into a directory and all below it. At best effort: what is not ours stays shut. No link is followed.
-pub fn open_directories(path: &Path) {
-    let mut shut = vec![path.to_owned()];
-    while let Some(path) = shut.pop() {
-        let Ok(found) = std::fs::symlink_metadata(&path) else {
-            continue;
-        };
-        if !found.is_dir() {
-            continue;
-        }
-        if found.mode() & 0o700 != 0o700 {
-            let mode = found.mode() & 0o7777 | 0o700;
-            drop(std::fs::set_permissions(
-                &path,
-                std::fs::Permissions::from_mode(mode),
-            ));
-        }
-        let inside = std::fs::read_dir(&path).into_iter().flatten().flatten();
-        shut.extend(inside.map(|entry| entry.path()));
+/// Lets the owner list and change an opened directory. At best effort: what is not ours stays shut.
+pub(super) fn let_owner_in(directory: BorrowedFd<'_>) {
+    let Ok(found) = rustix::fs::fstat(directory) else {
+        return;
+    };
+    if found.st_mode & 0o700 != 0o700 {
+        drop(set_opened_mode(directory, found.st_mode & 0o7777 | 0o700));
     }
+}
+
+/// Sets the permission bits of what was opened, if only to name it.
+fn set_opened_mode(opened: BorrowedFd<'_>, mode: u32) -> std::io::Result<()> {
+    let descriptor = format!("/proc/self/fd/{}", opened.as_raw_fd());
+    std::fs::set_permissions(descriptor, std::fs::Permissions::from_mode(mode))
 }
 
 /// Returns the mode that a new file gets: 0666 or 0777 less the umask.

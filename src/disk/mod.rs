@@ -14,7 +14,9 @@ pub mod filesystem;
 pub mod hash;
 pub mod lock;
 pub mod metadata;
+pub mod mounts;
 pub mod pack;
+mod remove;
 pub mod staged;
 pub mod sync;
 pub mod wake;
@@ -209,32 +211,19 @@ pub fn remove_dir_if_empty(path: &Path) -> Result<bool> {
 }
 
 /// Removes a directory and everything in it, if it is there. Links in it are removed, not followed. A directory that was made
-/// unreadable, or read-only, is opened first; one in which something is mounted is refused.
+/// unreadable, or read-only, is opened first; where something is mounted, it and what is above it stay.
 pub fn remove_dir_all(path: &Path) -> Result<()> {
-    if if_there(fs::symlink_metadata(path), "looking at", path)?.is_some_and(|found| found.is_dir()) {
-        walk::refuse_mounts(path)?;
+    let found = if_there(fs::symlink_metadata(path), "looking at", path)?;
+    if found.is_some_and(|found| found.is_file()) {
+        let file = io::ErrorKind::NotADirectory.into();
+        return Err(DiskError::of("removing the directory", path)(file));
     }
-    let mut removed = fs::remove_dir_all(path);
-    if removed
-        .as_ref()
-        .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
-    {
-        metadata::open_directories(path);
-        removed = fs::remove_dir_all(path);
-    }
-    if_there(removed, "removing the directory", path).map(|_| ())
+    remove::path(path)
 }
 
-/// Removes whatever has this name, if anything.
+/// Removes whatever has this name, if anything: of a directory, as [`remove_dir_all`] does.
 pub fn remove_any(path: &Path) -> Result<()> {
-    let Some(metadata) = if_there(fs::symlink_metadata(path), "looking at", path)? else {
-        return Ok(());
-    };
-    if metadata.is_dir() {
-        remove_dir_all(path)
-    } else {
-        remove_file_if_there(path)
-    }
+    remove::path(path)
 }
 
 /// Copies a file with its permissions.

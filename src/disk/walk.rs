@@ -5,10 +5,9 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, StatxFlags};
 use walkdir::{DirEntry, WalkDir};
 
-use crate::disk::contained::{self, Stat};
+use crate::disk::contained::{self, Root, Stat};
 use crate::disk::{self, DiskError, Result};
 use crate::model::RepoPath;
 
@@ -84,41 +83,6 @@ pub fn below<E: From<DiskError>>(
     Ok(found)
 }
 
-/// Refuses when something is mounted at `directory` or below it: what is in there is not in here.
-pub(super) fn refuse_mounts(directory: &Path) -> Result<()> {
-    let Some(above) = directory.parent() else {
-        return Ok(());
-    };
-    let own = mount_of(above)?;
-    let below = WalkDir::new(directory).into_iter();
-    // Where nobody may look, nobody can remove anything either.
-    let directories = below.filter_map(std::result::Result::ok);
-    for entry in directories.filter(|entry| entry.file_type().is_dir()) {
-        match refuse_mount(own, entry.path()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn refuse_mount(own: u64, path: &Path) -> Result<()> {
-    if mount_of(path)? == own {
-        return Ok(());
-    }
-    let mounted = io::Error::new(io::ErrorKind::ResourceBusy, "a file system is mounted there");
-    Err(DiskError::of("removing the directory", path)(mounted))
-}
-
-/// Returns the number of the mount that a directory lies in. Its device does not tell: a part of a file system may be mounted in
-/// another part.
-fn mount_of(path: &Path) -> Result<u64> {
-    let found = rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::MNT_ID);
-    found
-        .map(|found| found.stx_mnt_id)
-        .map_err(DiskError::errno("looking at", path))
-}
-
 /// What becomes of something that is swept over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sweep {
@@ -130,17 +94,14 @@ pub enum Sweep {
     Remove,
 }
 
-/// Removes what `judge` says of everything below `directory`, whatever it is, without following links. It is asked with the
-/// relative path, and is not asked about a `.git` at the top.
+/// Removes what `judge` says of everything below `directory`, whatever it is, without following links or touching what is mounted. It is
+/// asked with the relative path, and is not asked about a `.git` at the top.
 pub fn sweep(directory: &Path, judge: impl Fn(&[u8], FileType) -> Sweep) -> Result<()> {
-    let own = mount_of(directory)?;
+    let root = Root::open(directory)?;
     let mut walk = WalkDir::new(directory).min_depth(1).into_iter();
     while let Some(entry) = walk.next() {
         let entry = entry.map_err(|error| DiskError::of("listing", directory)(io::Error::from(error)))?;
         let (path, kind) = (entry.path(), entry.file_type());
-        if kind.is_dir() {
-            refuse_mount(own, path)?;
-        }
         let relative = path.strip_prefix(directory).unwrap_or(path).as_os_str();
         if relative == ".git" {
             if kind.is_dir() {
@@ -155,7 +116,7 @@ pub fn sweep(directory: &Path, judge: impl Fn(&[u8], FileType) -> Sweep) -> Resu
         if kind.is_dir() {
             walk.skip_current_dir();
         }
-        disk::remove_any(path)?;
+        root.remove(relative.as_bytes())?;
         if judged == Sweep::Empty {
             disk::create_dir_all(path)?;
         }

@@ -19,6 +19,7 @@ mod examples;
 mod foreign;
 mod git;
 mod hooks;
+mod mounts;
 mod optimistic;
 mod providers;
 mod readme;

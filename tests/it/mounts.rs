@@ -1,0 +1,110 @@
+//! What a command, a validation or a user has mounted somewhere in a tree: nothing of mirror's writes to it or removes from it.
+//!
+//! Each script runs in a mount namespace of its own: nobody else sees what it mounts, and it is gone with its last process.
+
+use std::path::PathBuf;
+
+use crate::support::Sandbox;
+
+/// A repository, and beside it a directory `precious` with somebody's files.
+struct Mountable {
+    sandbox: Sandbox,
+    precious: PathBuf,
+}
+
+impl Mountable {
+    fn new() -> Self {
+        let sandbox = Sandbox::with_files(&[
+            ("src/a.js", "var a;\n"),
+            ("src/b.js", "var b;\n"),
+            ("data/x", "tracked\n"),
+            (".gitignore", "ignored\n"),
+        ]);
+        sandbox.mirror(["init"]).succeeded();
+        let precious = sandbox.beside("precious");
+        std::fs::create_dir_all(precious.join(".git")).unwrap();
+        for (path, content) in [("x", "mine\n"), ("y", "mine, too\n"), (".git/HEAD", "nothing\n")] {
+            std::fs::write(precious.join(path), content).unwrap();
+        }
+        Self { sandbox, precious }
+    }
+
+    /// Runs a script that may mount, in which `mirror` is the binary under test, by somebody whom permissions keep out, and `$P` names what is
+    /// precious. Answers what it printed; `None`, and says so, where nothing can be mounted.
+    #[expect(clippy::print_stderr, reason = "what cannot be tried here is said aloud")]
+    fn script(&self, script: &str) -> Option<String> {
+        let script = format!(
+            "mirror() {{ setpriv --bounding-set=-dac_override,-dac_read_search -- {} \"$@\"; }}; set -eu; {script}",
+            env!("CARGO_BIN_EXE_mirror")
+        );
+        let namespace = ["--user", "--map-root-user", "--mount"];
+        let namespace = if rustix::process::geteuid().is_root() {
+            &namespace[2..]
+        } else {
+            &namespace[..]
+        };
+        let unshare = || self.sandbox.program("unshare").args(namespace);
+        let tried = unshare().args(["mount", "--bind", "src", "src"]).run();
+        if tried.code() != Some(0) {
+            eprintln!("Nothing can be mounted here: {}", tried.text());
+            return None;
+        }
+        let said = unshare()
+            .args(["sh", "-c", &script])
+            .env("P", self.precious.as_os_str())
+            .run()
+            .succeeded();
+        self.assert_precious(&said.text());
+        Some(said.text())
+    }
+
+    #[track_caller]
+    fn assert_precious(&self, said: &str) {
+        let listed = self.sandbox.shell("cd ../precious; grep -r . . | sort");
+        assert_eq!(listed, "./.git/HEAD:nothing\n./x:mine\n./y:mine, too\n", "{said}");
+    }
+
+    /// Now that nothing is mounted any more, nothing stays of what could not be removed.
+    #[track_caller]
+    fn assert_clean(&self) {
+        self.sandbox.mirror(["cleanup", "--force"]).succeeded();
+        let left = self
+            .sandbox
+            .shell("find .mirror -name 'left-*' -o -name 'validation-*'");
+        assert_eq!(left, "");
+        self.sandbox.mirror(["doctor"]).succeeded();
+        assert_eq!(self.sandbox.git(["status", "--porcelain"]), "");
+    }
+}
+
+/// The directory that was shut hid the mount from whoever looked for mounts, and was opened afterwards.
+#[test]
+fn a_mount_in_a_directory_that_was_shut_keeps_what_is_in_it() {
+    for mode in ["000", "400", "500"] {
+        let mountable = Mountable::new();
+        let script = format!(
+            "mirror run -w src/ -m x -- sh -c 'mkdir -p d/m; mount --bind $P d/m; chmod {mode} d; exit 1' && exit 9
+             mirror run -w src/ -m y -- sh -c 'ls; echo y >> src/b.js'
+             mirror doctor || true; mirror cleanup --force || true"
+        );
+        let Some(said) = mountable.script(&script) else {
+            return;
+        };
+        assert!(
+            said.contains("A working copy could not be removed and lies in"),
+            "{said}"
+        );
+        assert_eq!(mountable.sandbox.git(["log", "-1", "--format=%s"]), "y", "{said}");
+        mountable.assert_clean();
+    }
+}
+
+#[test]
+fn a_mounted_file_keeps_what_is_in_it() {
+    let mountable = Mountable::new();
+    let script = "mirror run -w src/ -m x -- sh -c 'mkdir d; > d/f; mount --bind $P/x d/f; exit 1' && exit 9
+         mirror run -w src/ -m y -- sh -c 'test ! -e d; echo y >> src/b.js'";
+    if mountable.script(script).is_some() {
+        mountable.assert_clean();
+    }
+}
