@@ -4,7 +4,7 @@
 //! other branch, and the slots of a done transaction are searched for foreign bytes once more before they go. What it
 //! displaced, unless git knows it, stays for undo in a file of its own.
 
-use crate::coordinator::{Coordinator, Error, in_place, left_branches, recover, settle, upkeep};
+use crate::coordinator::{Coordinator, Error, in_place, left_branches, recover, settle, upkeep, validate};
 use crate::disk::{self, contained, fault, lock::FileLock};
 use crate::model::{RepoPath, TaskId, TransactionId, TransactionState, Verdict};
 use crate::store::{Release, Standing, Transaction};
@@ -210,6 +210,10 @@ pub(super) fn directories(
         let Some(_own) = FileLock::try_acquire(&directory.own_lock())? else {
             continue;
         };
+        // Whole, or not at all: what was displaced is taken out of it first.
+        if !extent.dry_run && !validate::remove_left(&directory)?.is_empty() {
+            continue;
+        }
         let keeps = is_only_here && extent.displaced != Displaced::Drop;
         if !extent.dry_run {
             if done.is_some()
@@ -263,7 +267,7 @@ fn keep(
 }
 
 /// A directory without a row is an orphan: the row is made first and goes last.
-fn has_ended(row: Option<&Transaction>) -> bool {
+pub(super) fn has_ended(row: Option<&Transaction>) -> bool {
     row.is_none_or(|row| matches!(row.state, TransactionState::Done | TransactionState::RolledBack))
 }
 

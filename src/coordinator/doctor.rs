@@ -1,7 +1,9 @@
 //! `doctor`: checks every invariant that a crash, a foreign hand or a fault of ours could have broken, and repairs what is
 //! safe to repair.
 
-use crate::coordinator::{Coordinator, Error, Observer};
+use std::path::Path;
+
+use crate::coordinator::{Coordinator, Error, Observer, cleanup, validate};
 use crate::disk;
 use crate::disk::{contained, hash};
 use crate::git::Git;
@@ -45,6 +47,14 @@ impl Finding {
             hint: None,
             repaired: true,
         }
+    }
+
+    /// Something that was to be removed and is still there.
+    fn left(check: &'static str, what: &str, path: &Path) -> Self {
+        let path = shown(path);
+        let message = format!("{what} could not be removed and lies in {path}");
+        let hint = format!("Remove it as whoever may, or unmount what is in it: sudo rm -r {path}");
+        Self::wrong(check, message, hint)
     }
 }
 
@@ -210,9 +220,15 @@ impl Coordinator {
             }
         }
         for id in self.layout.transaction_ids()? {
-            if self.store.transaction(&id)?.is_none() {
+            let row = self.store.transaction(&id)?;
+            if row.is_none() {
                 let message = format!("The directory of transaction {id} belongs to no task");
                 findings.push(Finding::wrong("directory", message, "mirror cleanup --force"));
+            }
+            if cleanup::has_ended(row.as_ref()) {
+                for left in validate::remove_left(&self.layout.transaction(&id))? {
+                    findings.push(Finding::left("directory", "What a validation worked in", &left));
+                }
             }
         }
         let quarantined = disk::list(&self.layout.quarantines())?;
@@ -250,15 +266,7 @@ impl Coordinator {
             });
         }
         for aside in self.remove_set_aside()? {
-            let message = format!(
-                "A working copy could not be removed and lies in {}",
-                shown(&aside)
-            );
-            let hint = format!(
-                "Remove it as whoever may, or unmount what is in it: sudo rm -r {}",
-                shown(&aside)
-            );
-            findings.push(Finding::wrong("worktrees", message, hint));
+            findings.push(Finding::left("worktrees", "A working copy", &aside));
         }
         for tree in self.forgotten_trees()? {
             let message = format!("Nothing is known of the working copy in {}", shown(&tree));

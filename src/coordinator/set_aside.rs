@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::coordinator::{Coordinator, Error};
-use crate::disk::{self, contained};
+use crate::disk::{self, DiskError, contained};
 use crate::host::unique_id;
 
 /// The beginning of the name of what was put aside, beside the place where it was.
@@ -16,11 +16,7 @@ pub(super) fn remove(tree: &Path) -> Result<(), Error> {
     let Err(error) = disk::remove_any(tree) else {
         return Ok(());
     };
-    let is_for_others = matches!(
-        error.kind(),
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy | io::ErrorKind::ReadOnlyFilesystem
-    );
-    if !is_for_others {
+    if !is_for_others(&error) {
         return Err(error.into());
     }
     put(tree).map_err(|_| error)?;
@@ -35,6 +31,14 @@ pub(super) fn put(tree: &Path) -> Result<(), Error> {
         tracing::warn!(aside = %aside.display(), "the working copy cannot be removed and is put aside");
     }
     Ok(())
+}
+
+/// Tells whether somebody else may be able to remove it, or it may be removed when something is not mounted any more.
+pub(super) fn is_for_others(error: &DiskError) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy | io::ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 /// Tries again to remove what was put aside in this directory: somebody else may be asking, or what was in the way is gone. Answers

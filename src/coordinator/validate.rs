@@ -3,15 +3,17 @@
 use std::error;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::coordinator::commit::Backing;
 use crate::coordinator::guarded::{self, Ended};
 use crate::coordinator::plan::Plan;
-use crate::coordinator::{Coordinator, Error, Guard, Leash, Observer, furnish, printed, provider};
+use crate::coordinator::{Coordinator, Error, Guard, Leash, Observer, furnish, printed, provider, set_aside};
+use crate::disk::scratch::Scratch;
 use crate::disk::{self, walk};
 use crate::model::{Entry, Interrupter};
+use crate::workspace::TransactionDirectory;
 
 /// What has to succeed before a commit is decided.
 #[derive(Clone)]
@@ -43,8 +45,8 @@ struct Question<'a> {
     scratch: &'a Path,
 }
 
-/// Validates a copy of the result, and refuses when that fails, or is interrupted. The copy is gone afterwards, and nothing that a
-/// command has started goes on.
+/// Validates a copy of the result, and refuses when that fails, or is interrupted. The copy is gone afterwards, but for what cannot be
+/// removed, and nothing that a command has started goes on.
 pub(super) fn validate(
     coordinator: &Coordinator,
     plan: &Plan,
@@ -54,7 +56,7 @@ pub(super) fn validate(
 ) -> Result<(), Error> {
     // Another place each time: a git that outlived a killed predecessor may still be writing to the last one, which goes
     // with the transaction's directory.
-    let scratch = disk::scratch_dir(plan.order.directory.path(), printed::SCRATCH_PREFIX)?;
+    let scratch = Scratch::make(plan.order.directory.path(), printed::SCRATCH_PREFIX)?;
     let question = Question {
         plan,
         validation,
@@ -72,6 +74,26 @@ pub(super) fn validate(
     };
     observer.progress("validate", 1, 1);
     outcome
+}
+
+/// Removes the directories that validations have left with a transaction that is over: killed, or with something in them that they could
+/// not remove. Answers which of them stay.
+pub(super) fn remove_left(directory: &TransactionDirectory) -> Result<Vec<PathBuf>, Error> {
+    let mut left = Vec::new();
+    for name in disk::list(directory.path())? {
+        if !name.to_string_lossy().starts_with(printed::SCRATCH_PREFIX) {
+            continue;
+        }
+        let scratch = directory.path().join(name);
+        match disk::remove_any(&scratch) {
+            Err(error) if set_aside::is_for_others(&error) => {
+                tracing::debug!(%error, "what a validation has left still cannot be removed");
+                left.push(scratch);
+            }
+            answer => answer?,
+        }
+    }
+    Ok(left)
 }
 
 fn copy_result(coordinator: &Coordinator, plan: &Plan, copy: &Path) -> Result<(), Error> {

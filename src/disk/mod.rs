@@ -17,6 +17,7 @@ pub mod metadata;
 pub mod mounts;
 pub mod pack;
 mod remove;
+pub mod scratch;
 pub mod staged;
 pub mod sync;
 pub mod wake;
@@ -27,8 +28,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
-
-use tempfile::TempDir;
 
 pub use error::{DiskError, injected};
 
@@ -91,12 +90,6 @@ pub fn write_new_file(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         .open(path);
     file.and_then(|mut file| file.write_all(bytes))
         .map_err(DiskError::of("creating", path))
-}
-
-/// Makes a directory with a name of its own in `parent`, which is removed with everything in it on drop.
-pub fn scratch_dir(parent: &Path, prefix: &str) -> Result<TempDir> {
-    let made = tempfile::Builder::new().prefix(prefix).tempdir_in(parent);
-    made.map_err(DiskError::of("making a directory in", parent))
 }
 
 /// Makes a file of what `write` puts into it. Its content is durable when this returns, its name is not.

@@ -39,7 +39,7 @@ struct Fence {
     in_strings: bool,
 }
 
-const FENCES: [Fence; 10] = [
+const FENCES: [Fence; 11] = [
     Fence {
         what: "libgit2",
         words: &["git2"],
@@ -92,6 +92,12 @@ const FENCES: [Fence; 10] = [
             "ftruncate",
         ],
         allowed: &["disk/"],
+        in_strings: false,
+    },
+    Fence {
+        what: "directories that are removed with whatever is mounted in them",
+        words: &["tempdir", "tempdir_in", "TempDir", "fs::remove_dir_all"],
+        allowed: &["disk/scratch.rs"],
         in_strings: false,
     },
     Fence {

@@ -108,3 +108,31 @@ fn a_mounted_file_keeps_what_is_in_it() {
         mountable.assert_clean();
     }
 }
+
+/// The directory that a validation worked in was removed by somebody else's guard, which knew nothing of mounts.
+#[test]
+fn what_a_validation_has_mounted_keeps_what_is_in_it() {
+    let mountable = Mountable::new();
+    let sandbox = &mountable.sandbox;
+    for (task, path) in [("one", "src/a.js"), ("two", "src/b.js"), ("three", "src/c.js")] {
+        sandbox.mirror(["begin", "-t", task, "-w", path]).succeeded();
+        sandbox.stage(task, path, format!("{task}\n"));
+    }
+    let script = "mirror commit -t one -m one --validate 'mkdir new && mount --bind $P new'
+         mirror commit -t two -m two --validate 'mount --bind $P data && exit 1' && exit 9
+         mirror rollback -t two
+         mirror commit -t three --validate 'mount --bind $P src'
+         mirror doctor || true; mirror cleanup --force; mirror undo -t three";
+    let Some(said) = mountable.script(script) else {
+        return;
+    };
+    assert_eq!(
+        said.matches("What a validation worked in could not be removed")
+            .count(),
+        3,
+        "{said}"
+    );
+    assert_eq!(sandbox.git(["log", "-1", "--format=%s"]), "one", "{said}");
+    assert!(!sandbox.exists("src/c.js"), "{said}");
+    mountable.assert_clean();
+}
