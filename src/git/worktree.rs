@@ -12,7 +12,7 @@ use git2::{ObjectType, Oid};
 
 use crate::disk::contained::{self, FileKind, Stat};
 use crate::disk::walk::Sweep;
-use crate::disk::{self, staged, walk};
+use crate::disk::{self, mounts, staged, walk};
 use crate::git::{Git, GitError, Head, IndexView, Result, cached_tree, object_id};
 use crate::model::{FileMode, ObjectId, RepoPath};
 
@@ -147,8 +147,10 @@ impl Git {
     }
 
     /// Makes this linked working tree exactly `commit`, without a branch: nothing changed, nothing staged, nothing untracked,
-    /// nothing ignored, whatever was done in it. Nobody else may be at work in it.
+    /// nothing ignored, whatever was done in it. Nobody else may be at work in it. One in which something is mounted is refused before
+    /// anything is touched: git knows nothing of mounts, and writes and removes through them.
     pub fn reset_to(&self, commit: ObjectId) -> Result<()> {
+        mounts::refuse("resetting", self.root())?;
         self.drop_remains()?;
         let name = commit.to_string();
         // Not by `git reset`: it deletes refs that are not there, under a lock on those of the whole repository, and
@@ -235,6 +237,7 @@ impl Git {
             || disk::read_if_there(&self.index_lock_path())?.is_some()
             || !self.remains()?.is_empty()
             || self.hides_changes()?
+            || mounts::below(self.root())?.is_some()
         {
             return Ok(false);
         }

@@ -136,3 +136,65 @@ fn what_a_validation_has_mounted_keeps_what_is_in_it() {
     assert!(!sandbox.exists("src/c.js"), "{said}");
     mountable.assert_clean();
 }
+
+/// Git took what was mounted there for what it tracks, and wrote what it tracks over it.
+#[test]
+fn what_is_mounted_over_tracked_files_is_not_reset() {
+    // Over a directory of theirs, in the place of a file, and over a directory that is empty.
+    let mounted = [
+        "mount --bind $P data",
+        "rm src/a.js; mkdir src/a.js; mount --bind $P src/a.js",
+        "mkdir -p ignored/m; mount --bind $P ignored/m",
+    ];
+    for mount in mounted {
+        let mountable = Mountable::new();
+        let script = format!(
+            "mirror run -w src/ -m x -- sh -c '{mount}; exit 1' && exit 9
+             mirror run -w src/ -m y -- sh -c 'test ! -e ignored; git status --porcelain; echo y >> src/b.js'
+             mirror doctor || true"
+        );
+        let Some(said) = mountable.script(&script) else {
+            return;
+        };
+        assert!(
+            said.contains("A working copy could not be removed and lies in"),
+            "{said}"
+        );
+        let sandbox = &mountable.sandbox;
+        assert_eq!(sandbox.git(["log", "-1", "--format=%s"]), "y", "{said}");
+        assert_eq!(
+            sandbox.git(["show", "--name-only", "--format="]),
+            "src/b.js",
+            "{said}"
+        );
+        mountable.assert_clean();
+    }
+}
+
+#[test]
+fn what_the_validation_of_a_run_mounts_is_not_reset() {
+    let mountable = Mountable::new();
+    let script = "mirror run -w src/ -m x --validate 'mount --bind $P data' -- sh -c 'echo x >> src/b.js'
+         mirror run -w src/ -m y --validate 'grep tracked data/x' -- sh -c 'echo y >> src/b.js'";
+    if let Some(said) = mountable.script(script) {
+        let log = mountable.sandbox.git(["log", "-2", "--format=%s"]);
+        assert_eq!(log, "y\nx", "{said}");
+        mountable.assert_clean();
+    }
+}
+
+/// Who resets a copy does not see what others have mounted there in a namespace of their own, and reaches nothing of it either.
+#[test]
+fn what_is_mounted_where_nobody_else_sees_it_is_not_reached() {
+    let mountable = Mountable::new();
+    let script = "mirror run -w src/ -m x -- sh -c 'echo $MIRROR_ROOT > $P/../copy; echo x >> src/b.js'
+         mkfifo $P/../ready $P/../end
+         unshare --mount sh -c 'mount --bind $P $(cat $P/../copy)/data; echo > $P/../ready; cat $P/../end' &
+         read ready < $P/../ready
+         mirror run -w src/ -m y -- sh -c 'echo changed > data/x; echo > data/z; exit 1' && exit 9
+         mirror doctor; mirror cleanup --force; test ! -e $(cat $P/../copy)
+         echo > $P/../end; wait";
+    if mountable.script(script).is_some() {
+        mountable.assert_clean();
+    }
+}
