@@ -14,7 +14,7 @@ use mirror::model::{Depth, PathError, RepoPath, Resource, misleads};
 const PATHS_MAX: usize = 3;
 
 /// What helps with a path that cannot be changed: a piece of the reason, and the hint, in which `{}` stands for the path.
-const UNCHANGEABLE: [(&str, &str); 13] = [
+const UNCHANGEABLE: [(&str, &str); 14] = [
     ("not staged", "`mirror show -t ID` lists what is staged"),
     (
         "is a submodule",
@@ -31,6 +31,10 @@ const UNCHANGEABLE: [(&str, &str); 13] = [
     (
         "setuid or setgid",
         "`chmod ug-s {}`: git does not record that either",
+    ),
+    (
+        "mounted",
+        "`findmnt -T {}` shows what is mounted there: unmount it, or leave it out",
     ),
     (
         "another file system",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use crate::coordinator::Error;
 use crate::disk::access::{self, Rights};
-use crate::disk::contained::Root;
+use crate::disk::contained::{Holder, Root};
 use crate::disk::walk;
 use crate::git::Modes;
 use crate::model::{Change, Entry, RepoPath, TaskId};
@@ -23,13 +23,13 @@ pub(super) fn look(
     paths: &[RepoPath],
     deleted: &BTreeSet<RepoPath>,
 ) -> Result<Vec<Seen>, Error> {
-    let mut nested = NestedRepositories {
+    let mut foreign = Foreign {
         root,
         known: BTreeMap::new(),
     };
     let mut seen = Vec::with_capacity(paths.len());
     for path in paths {
-        nested.refuse(path)?;
+        foreign.refuse(path)?;
         // A file or a symlink that the same transaction deletes may stand where a directory shall be.
         let present = if path.ancestors().any(|above| deleted.contains(&above)) {
             Present::nothing()
@@ -107,29 +107,31 @@ pub(super) fn compare_bases(
     }
 }
 
-/// Knows which directories belong to another repository below this one: their files are not ours.
-struct NestedRepositories<'a> {
+/// Knows which directories belong to another repository below this one, or to what is mounted there: their files are not ours.
+struct Foreign<'a> {
     root: &'a Root,
-    known: BTreeMap<RepoPath, bool>,
+    known: BTreeMap<RepoPath, Holder>,
 }
 
-impl NestedRepositories<'_> {
+impl Foreign<'_> {
     fn refuse(&mut self, path: &RepoPath) -> Result<(), Error> {
         for directory in path.ancestors() {
-            let is_nested = if let Some(known) = self.known.get(&directory) {
+            let holder = if let Some(known) = self.known.get(&directory) {
                 *known
             } else {
-                let is_nested = self.root.contains_repository(&directory)?;
-                self.known.insert(directory.clone(), is_nested);
-                is_nested
+                let holder = self.root.holder(&directory)?;
+                self.known.insert(directory.clone(), holder);
+                holder
             };
-            if is_nested {
-                let reason = format!("{directory} is a git repository of its own");
-                return Err(Error::Unchangeable {
-                    path: path.clone(),
-                    reason,
-                });
-            }
+            let reason = match holder {
+                Holder::Tree => continue,
+                Holder::Repository => format!("{directory} is a git repository of its own"),
+                Holder::Mount => format!("{directory} lies in a mounted file system"),
+            };
+            return Err(Error::Unchangeable {
+                path: path.clone(),
+                reason,
+            });
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::coordinator::origin::Origin;
 use crate::coordinator::stage_step::Adoption;
 use crate::coordinator::{Error, Observer};
 use crate::disk::DiskError;
-use crate::disk::contained::{FileKind, Root, Stat};
+use crate::disk::contained::{FileKind, Holder, Root, Stat};
 use crate::disk::walk::{self, Found};
 use crate::git::Source;
 use crate::model::{Entry, FileMode, RepoPath, TreeEntry};
@@ -26,8 +26,8 @@ struct Comparison<'a> {
     ground: &'a Ground<'a>,
     copy: Root,
     tracked: BTreeMap<RepoPath, TreeEntry>,
-    /// Repositories below this one, in both directories.
-    nested: BTreeSet<RepoPath>,
+    /// What belongs to others below this one, in both directories.
+    nested: BTreeMap<RepoPath, Holder>,
     /// Sockets, pipes and devices in a working copy.
     special: BTreeSet<RepoPath>,
     /// What has to be asked of git, since a branch's base is not on disk.
@@ -60,7 +60,7 @@ pub(super) fn prepare(
         ground,
         copy: Root::open(&directory)?,
         tracked: ground.tracked()?,
-        nested: BTreeSet::new(),
+        nested: BTreeMap::new(),
         special: BTreeSet::new(),
         asked: Vec::new(),
         differing: BTreeSet::new(),
@@ -77,10 +77,8 @@ pub(super) fn prepare(
     }
     comparison.compare_recorded()?;
     comparison.delete_missing(&there)?;
-    for nested in &comparison.nested {
-        observer.notice(&format!(
-            "{nested} is a git repository of its own and was passed over."
-        ));
+    for (nested, holder) in &comparison.nested {
+        observer.notice(&format!("{nested} is {} and was passed over.", named(*holder)));
     }
     for special in &comparison.special {
         observer.notice(&format!(
@@ -102,6 +100,15 @@ pub(super) fn prepare(
     })
 }
 
+/// Names what a directory is whose files belong to others.
+fn named(holder: Holder) -> &'static str {
+    match holder {
+        Holder::Tree => "a directory like any other",
+        Holder::Repository => "a git repository of its own",
+        Holder::Mount => "a mounted file system",
+    }
+}
+
 impl Comparison<'_> {
     /// Tells whether to look into a directory of the copy.
     fn enter(&mut self, path: &[u8]) -> Result<bool, Error> {
@@ -116,18 +123,19 @@ impl Comparison<'_> {
         if self.origin.is_some_and(|origin| origin.is_furnished(&path)) {
             return Ok(false);
         }
-        if self.copy.contains_repository(&path)? {
+        let holder = self.copy.holder(&path)?;
+        if holder != Holder::Tree {
             // What was in there before is looked at all the same, whatever a command has made of the directory.
             if let Some(origin) = self.origin
                 && (origin.had_below(&path) || self.holds_known(&path))
             {
                 return Ok(true);
             }
-            if self.origin.is_none() && !self.ground.root.contains_repository(&path)? {
-                let reason = "it is a git repository of its own".to_owned();
+            if self.origin.is_none() && self.ground.root.holder(&path)? == Holder::Tree {
+                let reason = format!("it is {}", named(holder));
                 return Err(Error::Unchangeable { path, reason });
             }
-            self.nested.insert(path);
+            self.nested.insert(path, holder);
             return Ok(false);
         }
         Ok(self.holds_known(&path) || !self.is_ignored(&path)?)
@@ -285,7 +293,7 @@ impl Comparison<'_> {
             known.retain(|path| origin.had(path) && !origin.is_furnished(path));
         }
         for path in known.difference(there) {
-            let is_nested = path.ancestors().any(|above| self.nested.contains(&above));
+            let is_nested = path.ancestors().any(|above| self.nested.contains_key(&above));
             if !is_nested && matches!(self.ground.held(path)?, Held::File { .. } | Held::Symlink(_)) {
                 self.differing.insert(path.clone());
             }

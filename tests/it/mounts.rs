@@ -198,3 +198,35 @@ fn what_is_mounted_where_nobody_else_sees_it_is_not_reached() {
         mountable.assert_clean();
     }
 }
+
+#[test]
+fn a_directory_that_is_mounted_is_refused_by_what_it_is() {
+    let mountable = Mountable::new();
+    let sandbox = &mountable.sandbox;
+    sandbox.mirror(["begin", "-t", "one", "-w", "data/"]).succeeded();
+    sandbox.stage("one", "data/x", "one\n");
+    let script = "mount --bind $P data; mirror commit -t one -m one && exit 9; umount data; mirror commit -t one -m one";
+    let Some(said) = mountable.script(script) else {
+        return;
+    };
+    assert!(
+        said.contains("data/x cannot be changed: data lies in a mounted file system"),
+        "{said}"
+    );
+    mountable.assert_clean();
+}
+
+/// A mount was taken for a repository that the command had made, and was to be moved out of the way.
+#[test]
+fn what_a_run_in_place_mounts_is_no_repository() {
+    let mountable = Mountable::new();
+    let script =
+        "mirror run --in-place -w src/ -m x -- sh -c 'mkdir src/m; mount --bind $P src/m; exit 1' && exit 9
+         mirror status; find .mirror/salvage; umount src/m; rmdir src/m";
+    let Some(said) = mountable.script(script) else {
+        return;
+    };
+    assert!(!said.contains("salvage/"), "{said}");
+    assert!(!said.contains("kept"), "{said}");
+    mountable.assert_clean();
+}
