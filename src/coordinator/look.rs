@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use crate::coordinator::Error;
-use crate::disk::access::{self, Rights};
+use crate::disk::access::{self, Fixed, Rights};
 use crate::disk::contained::{Holder, Root};
 use crate::disk::walk;
 use crate::git::Modes;
@@ -49,6 +49,7 @@ pub(super) fn look(
     }
     directories_give_way(root, &seen, deleted)?;
     refuse_shut(root, paths)?;
+    refuse_fixed(root, &seen)?;
     Ok(seen)
 }
 
@@ -70,6 +71,23 @@ fn refuse_shut(root: &Root, paths: &[RepoPath]) -> Result<(), Error> {
         };
         if let Some(path) = shut {
             return Err(Error::Shut { path });
+        }
+    }
+    Ok(())
+}
+
+/// The same for what cannot be replaced where its directory may be written to.
+fn refuse_fixed(root: &Root, seen: &[Seen]) -> Result<(), Error> {
+    for Seen { path, .. } in seen.iter().filter(|seen| seen.present.stat.is_some()) {
+        match access::fixed(root, path)? {
+            None => {}
+            Some(Fixed::Marked(path)) => return Err(Error::Shut { path }),
+            Some(Fixed::Mounted) => {
+                return Err(Error::Unchangeable {
+                    path: path.clone(),
+                    reason: "a file system is mounted there".to_owned(),
+                });
+            }
         }
     }
     Ok(())

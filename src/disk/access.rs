@@ -7,8 +7,11 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use crate::disk::contained::{Parent, Root};
-use crate::disk::{DiskError, Result};
+use crate::disk::{DiskError, Result, mounts};
 use crate::model::RepoPath;
+
+/// The marks of what may not be changed by anybody, or may only grow.
+const FIXED: StatxAttributes = StatxAttributes::IMMUTABLE.union(StatxAttributes::APPEND);
 
 /// What this process may do in a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +39,36 @@ pub fn rights_above(root: &Root, path: &RepoPath) -> Result<Rights> {
     Ok(Rights::All)
 }
 
+/// Why nobody may put something else in the place of a name that is there, or take it away, whatever the directory allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fixed {
+    /// It is marked so (`chattr`), or may only grow. Its whole path, for a message.
+    Marked(PathBuf),
+    /// Something is mounted there.
+    Mounted,
+}
+
+/// Tells whether what has this name stays there, if anything has it.
+pub fn fixed(root: &Root, path: &RepoPath) -> Result<Option<Fixed>> {
+    let place = match root.parent(path) {
+        Err(error) if error.is_wrong_kind() => return Ok(None),
+        answer => answer?,
+    };
+    let Some(place) = place else { return Ok(None) };
+    let fail = || DiskError::errno("looking at", place.path());
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let found = match rustix::fs::statx(place.directory(), place.name(), flags, StatxFlags::MODE) {
+        Err(Errno::NOENT) => return Ok(None),
+        answer => answer.map_err(fail())?,
+    };
+    if found.stx_attributes.intersects(FIXED) {
+        return Ok(Some(Fixed::Marked(place.path().to_owned())));
+    }
+    let is_mounted = mounts::of_name(place.directory(), place.name()).map_err(fail())?
+        != mounts::of(place.directory()).map_err(fail())?;
+    Ok(is_mounted.then_some(Fixed::Mounted))
+}
+
 fn rights(root: &Root, place: &Parent) -> Result<Rights> {
     let directory = place.path().parent().unwrap_or(root.path());
     let none = || Ok(Rights::None(directory.to_owned()));
@@ -48,9 +81,7 @@ fn rights(root: &Root, place: &Parent) -> Result<Rights> {
     let flags = StatxFlags::MODE | StatxFlags::UID;
     let found = rustix::fs::statx(place.directory(), c".", AtFlags::empty(), flags)
         .map_err(DiskError::errno("looking at", directory))?;
-    // What is marked so may not be changed by anybody, or only grow.
-    let fixed = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
-    if found.stx_attributes.intersects(fixed) {
+    if found.stx_attributes.intersects(FIXED) {
         return none();
     }
     let is_sticky = Mode::from_raw_mode(found.stx_mode.into()).contains(Mode::SVTX);

@@ -199,6 +199,30 @@ fn what_is_mounted_where_nobody_else_sees_it_is_not_reached() {
     }
 }
 
+/// A commit that was decided and could then not replace the file stood in everybody's way.
+#[test]
+fn a_file_that_is_mounted_is_refused_before_the_decision() {
+    let mountable = Mountable::new();
+    let sandbox = &mountable.sandbox;
+    sandbox.mirror(["begin", "-t", "one", "-w", "src/"]).succeeded();
+    sandbox.stage("one", "src/a.js", "one\n");
+    sandbox.stage("one", "src/b.js", "one\n");
+    let script = "mount --bind src/a.js src/a.js
+         mirror commit -t one -m one && exit 9
+         mirror run -w data/ -m two -- sh -c 'echo two > data/x'
+         umount src/a.js; mirror commit -t one -m one";
+    let Some(said) = mountable.script(script) else {
+        return;
+    };
+    assert!(
+        said.contains("src/a.js cannot be changed: a file system is mounted there"),
+        "{said}"
+    );
+    assert!(said.contains("`findmnt -T src/a.js` shows"), "{said}");
+    assert_eq!(sandbox.git(["log", "-2", "--format=%s"]), "one\ntwo", "{said}");
+    mountable.assert_clean();
+}
+
 #[test]
 fn a_directory_that_is_mounted_is_refused_by_what_it_is() {
     let mountable = Mountable::new();

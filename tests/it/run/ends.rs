@@ -516,6 +516,18 @@ fn what_may_not_be_written_is_refused_before_the_decision() {
             "{refused}"
         );
         sandbox.shell("chattr -i shut");
+        // The file alone: whoever looked at its directory saw nothing.
+        for mark in ["i", "a"] {
+            sandbox.shell(&format!("chattr +{mark} src/a.js"));
+            let arguments = ["-w", "src/", "-m", "x"];
+            let refused = run(&sandbox, &arguments, "echo 2 > src/b.js; echo 2 > src/a.js").exited(2);
+            assert!(
+                refused.text().contains("root/src/a.js may not be changed by you"),
+                "{refused}"
+            );
+            assert_eq!(sandbox.read("src/b.js"), "var b;\n");
+            sandbox.shell(&format!("chattr -{mark} src/a.js"));
+        }
     } else {
         eprintln!("Nothing can be marked here.");
     }
