@@ -126,6 +126,12 @@ fn of_system(path: &Path, kind: io::ErrorKind) -> Option<String> {
         io::ErrorKind::ReadOnlyFilesystem => Some(format!(
             "It is mounted read-only: `findmnt -T {at}` shows what is mounted there"
         )),
+        io::ErrorKind::ResourceBusy => {
+            let path = os_word(path);
+            Some(format!(
+                "If `findmnt -T {path}` shows that something is mounted there, `umount {path}` takes it away; if not, try again"
+            ))
+        }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(format!(
             "Make room, and try again: `df -h {at}` shows how much there is"
         )),

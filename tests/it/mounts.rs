@@ -171,6 +171,21 @@ fn what_is_mounted_over_tracked_files_is_not_reset() {
     }
 }
 
+/// A place at which something is mounted cannot even be put aside: whoever comes next is told what to do.
+#[test]
+fn what_is_mounted_over_a_whole_copy_is_left_and_named() {
+    let mountable = Mountable::new();
+    let script = "mirror run -w src/ -m x -- sh -c 'echo $MIRROR_ROOT > $P/../copy; mount --bind $P .; exit 1' && exit 9
+         mirror run -w src/ -m y -- sh -c 'echo y >> src/b.js' && exit 9
+         umount $(cat $P/../copy); mirror run -w src/ -m y -- sh -c 'echo y >> src/b.js'";
+    let Some(said) = mountable.script(script) else {
+        return;
+    };
+    assert!(said.contains("Caused by: something is mounted there"), "{said}");
+    assert!(said.contains("takes it away; if not, try again"), "{said}");
+    mountable.assert_clean();
+}
+
 #[test]
 fn what_the_validation_of_a_run_mounts_is_not_reset() {
     let mountable = Mountable::new();
