@@ -37,27 +37,43 @@ pub(super) fn request(coordinator: &Coordinator, wants: &[Wanted]) -> Result<Loc
     Ok(locks)
 }
 
-/// Refuses write locks on what lies in a submodule or another repository below this one: nothing of it could be committed, and a run
-/// that changes it would come to nothing without a word.
+/// Refuses write locks on what lies in a submodule or another repository below this one: nothing of it could be committed. The place of
+/// the submodule itself can be locked: which commit it holds is a change like any other, for git.
 fn refuse_nested(coordinator: &Coordinator, locks: &LockSet) -> Result<(), Error> {
+    let around = locks.iter().filter_map(|lock| match (lock.mode, lock.resource) {
+        (Mode::Write, Resource::File(path) | Resource::Directory(Some(path), _)) => Some(path),
+        _ => None,
+    });
+    let around: BTreeSet<RepoPath> = around
+        .flat_map(|path| path.ancestors().collect::<Vec<_>>())
+        .collect();
+    refuse_repositories(coordinator, &around)
+}
+
+/// Refuses a lock set of which a run can change nothing at a place: what lies there belongs to another repository, and would come to
+/// nothing without a word.
+pub(super) fn refuse_unchangeable(coordinator: &Coordinator, locks: &LockSet) -> Result<(), Error> {
+    refuse_repositories(coordinator, &places(locks))
+}
+
+/// Returns the files and directories that are locked for writing.
+fn places(locks: &LockSet) -> BTreeSet<RepoPath> {
+    let written = locks.iter().filter(|lock| lock.mode == Mode::Write);
+    let paths = written.filter_map(|lock| match lock.resource {
+        Resource::File(path) | Resource::Directory(Some(path), _) => Some(path),
+        _ => None,
+    });
+    paths.collect()
+}
+
+fn refuse_repositories(coordinator: &Coordinator, paths: &BTreeSet<RepoPath>) -> Result<(), Error> {
     if coordinator.git.is_none() {
         return Ok(());
     }
-    let mut around = BTreeSet::new();
-    for lock in locks.iter().filter(|lock| lock.mode == Mode::Write) {
-        match lock.resource {
-            Resource::File(path) => around.extend(path.ancestors()),
-            Resource::Directory(Some(path), _) => {
-                around.extend(path.ancestors());
-                around.insert(path);
-            }
-            _ => {}
-        }
-    }
-    for path in around {
-        match coordinator.root.contains_repository(&path) {
+    for path in paths {
+        match coordinator.root.contains_repository(path) {
             Ok(true) => {
-                let reason = "it is a git repository of its own".to_owned();
+                let (path, reason) = (path.clone(), "it is a git repository of its own".to_owned());
                 return Err(Error::Unchangeable { path, reason });
             }
             // A name to come may lie anywhere.

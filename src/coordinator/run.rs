@@ -130,8 +130,10 @@ impl Coordinator {
             },
             RunPlace::InPlace => Start::Ground,
         };
-        let begun = resolve::request(self, &asked.wants)
-            .and_then(|locks| self.begin_as(id, &asked, &locks, start, observer));
+        let begun = resolve::request(self, &asked.wants).and_then(|locks| {
+            resolve::refuse_unchangeable(self, &locks)?;
+            self.begin_as(id, &asked, &locks, start, observer)
+        });
         let begun = match begun {
             Ok(begun) => begun,
             Err(error) => {

@@ -400,16 +400,19 @@ fn what_cannot_come_back_from_a_copy_is_said_before_the_work() {
     let ran = run(&sandbox, &["-w", "src/", "-m", "x"], "true").succeeded();
     assert!(!ran.stderr().contains("ignores"), "{ran}");
     sandbox.shell("git init -q nested");
-    for what in ["nested", "nested/deep/new"] {
-        for refused in [
-            run(&sandbox, &["-w", what, "-m", "x"], "echo work > nested/new"),
-            sandbox.mirror(["begin", "-t", "a", "-w", what]),
-        ] {
-            let refused = refused.exited(2);
-            let said = "nested cannot be changed: it is a git repository of its own";
-            assert!(refused.text().contains(said), "{refused}");
-            assert!(refused.text().contains("mirror -C DIR"), "{refused}");
-        }
+    for refused in [
+        run(&sandbox, &["-w", "nested", "-m", "x"], "echo work > nested/new"),
+        run(
+            &sandbox,
+            &["-w", "nested/new", "-m", "x"],
+            "echo work > nested/new",
+        ),
+        sandbox.mirror(["begin", "-t", "a", "-w", "nested/deep/new"]),
+    ] {
+        let refused = refused.exited(2);
+        let said = "nested cannot be changed: it is a git repository of its own";
+        assert!(refused.text().contains(said), "{refused}");
+        assert!(refused.text().contains("mirror -C DIR"), "{refused}");
     }
     sandbox.mirror(["begin", "-t", "a", "-r", "nested"]).succeeded();
     sandbox.mirror(["lock", "-t", "a", "-w", "."]).succeeded();
