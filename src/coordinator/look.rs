@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, btree_map};
 
 use crate::coordinator::Error;
 use crate::disk::access::{self, Fixed, Rights};
-use crate::disk::contained::{Holder, Root};
+use crate::disk::contained::Root;
+use crate::disk::holder::Holder;
 use crate::disk::walk;
 use crate::git::Modes;
 use crate::model::{Change, Entry, RepoPath, TaskId};

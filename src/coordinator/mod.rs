@@ -39,6 +39,7 @@ mod lock;
 mod look;
 mod merge;
 mod move_out;
+mod nested;
 mod observer;
 mod open;
 mod optimistic;

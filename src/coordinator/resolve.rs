@@ -5,7 +5,6 @@
 //! component is not, since a symlink is a file of its own. Nothing outside the working tree can be named.
 //! Names that do not exist yet are as good as others.
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -13,11 +12,11 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::coordinator::provider::{Which, Wish};
-use crate::coordinator::{Coordinator, Error, Wanted, WantedKind};
+use crate::coordinator::{Coordinator, Error, Wanted, WantedKind, nested};
 use crate::disk::expand::{ExpandError, expand};
 use crate::git::Git;
 use crate::model::{
-    Amount, Depth, Lock, LockSet, MemberName, Mode, PathError, Pool, PoolName, RefName, RepoPath, Resource,
+    Amount, Depth, Lock, LockSet, MemberName, PathError, Pool, PoolName, RefName, RepoPath, Resource,
     ServiceName,
 };
 
@@ -33,55 +32,8 @@ pub(super) fn request(coordinator: &Coordinator, wants: &[Wanted]) -> Result<Loc
         let what = format!("{} is given out by `mirror run` alone", lock.resource);
         return Err(Error::Usage(what));
     }
-    refuse_nested(coordinator, &locks)?;
+    nested::refuse_inside(coordinator, &locks)?;
     Ok(locks)
-}
-
-/// Refuses write locks on what lies in a submodule or another repository below this one: nothing of it could be committed. The place of
-/// the submodule itself can be locked: which commit it holds is a change like any other, for git.
-fn refuse_nested(coordinator: &Coordinator, locks: &LockSet) -> Result<(), Error> {
-    let around = locks.iter().filter_map(|lock| match (lock.mode, lock.resource) {
-        (Mode::Write, Resource::File(path) | Resource::Directory(Some(path), _)) => Some(path),
-        _ => None,
-    });
-    let around: BTreeSet<RepoPath> = around
-        .flat_map(|path| path.ancestors().collect::<Vec<_>>())
-        .collect();
-    refuse_repositories(coordinator, &around)
-}
-
-/// Refuses a lock set of which a run can change nothing at a place: what lies there belongs to another repository, and would come to
-/// nothing without a word.
-pub(super) fn refuse_unchangeable(coordinator: &Coordinator, locks: &LockSet) -> Result<(), Error> {
-    refuse_repositories(coordinator, &places(locks))
-}
-
-/// Returns the files and directories that are locked for writing.
-fn places(locks: &LockSet) -> BTreeSet<RepoPath> {
-    let written = locks.iter().filter(|lock| lock.mode == Mode::Write);
-    let paths = written.filter_map(|lock| match lock.resource {
-        Resource::File(path) | Resource::Directory(Some(path), _) => Some(path),
-        _ => None,
-    });
-    paths.collect()
-}
-
-fn refuse_repositories(coordinator: &Coordinator, paths: &BTreeSet<RepoPath>) -> Result<(), Error> {
-    if coordinator.git.is_none() {
-        return Ok(());
-    }
-    for path in paths {
-        match coordinator.root.contains_repository(path) {
-            Ok(true) => {
-                let (path, reason) = (path.clone(), "it is a git repository of its own".to_owned());
-                return Err(Error::Unchangeable { path, reason });
-            }
-            // A name to come may lie anywhere.
-            Err(error) if !error.is_denied() => return Err(error.into()),
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Resolves everything that was typed into one lock set.

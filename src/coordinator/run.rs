@@ -21,7 +21,7 @@ use crate::coordinator::start_commit::tell_before_work;
 use crate::coordinator::working_copy::WorkingCopy;
 use crate::coordinator::{
     BeginRequest, Begun, CommitRequest, Coordinator, Error, Observer, Outcome, Receipt, RunRefusal,
-    StageRequest, StageWhat, Why, in_place, provider, resolve, settle,
+    StageRequest, StageWhat, Why, in_place, nested, provider, resolve, settle,
 };
 use crate::disk::fault;
 use crate::host::unique_id;
@@ -131,7 +131,7 @@ impl Coordinator {
             RunPlace::InPlace => Start::Ground,
         };
         let begun = resolve::request(self, &asked.wants).and_then(|locks| {
-            resolve::refuse_unchangeable(self, &locks)?;
+            nested::refuse_unchangeable(self, &locks)?;
             self.begin_as(id, &asked, &locks, start, observer)
         });
         let begun = match begun {

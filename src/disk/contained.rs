@@ -18,7 +18,7 @@ use crate::disk::{DiskError, Result, mounts, remove};
 use crate::model::RepoPath;
 
 /// What may be followed below the root: nothing.
-const RESOLVE: ResolveFlags = ResolveFlags::BENEATH
+pub(super) const RESOLVE: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
@@ -87,17 +87,6 @@ pub struct Stat {
     pub uid: u32,
     /// Its group.
     pub gid: u32,
-}
-
-/// To whom the files in a directory belong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Holder {
-    /// To the tree that it lies in; or there is no such directory.
-    Tree,
-    /// To a repository of its own.
-    Repository,
-    /// To whatever is mounted there, or above it.
-    Mount,
 }
 
 impl Root {
@@ -188,28 +177,6 @@ impl Root {
         Ok(())
     }
 
-    /// Tells whether the directory holds a `.git`, so that its files belong to another repository.
-    pub fn contains_repository(&self, directory: &RepoPath) -> Result<bool> {
-        Ok(self.holder(directory)? == Holder::Repository)
-    }
-
-    /// Tells to whom the files in a directory belong.
-    pub fn holder(&self, directory: &RepoPath) -> Result<Holder> {
-        let git = [directory.as_bytes(), b"/.git"].concat();
-        let name = OsStr::from_bytes(&git);
-        match rustix::fs::openat2(&self.descriptor, name, OFlags::PATH, Mode::empty(), RESOLVE) {
-            Ok(_) | Err(Errno::LOOP) => Ok(Holder::Repository),
-            Err(Errno::NOENT | Errno::NOTDIR) => Ok(Holder::Tree),
-            // It may be the `.git` itself that is mounted.
-            Err(Errno::XDEV) if self.open_below(directory.as_bytes()).is_ok() => Ok(Holder::Repository),
-            Err(Errno::XDEV) => Ok(Holder::Mount),
-            Err(errno) => Err(DiskError::errno(
-                "looking into",
-                &self.path.join(directory.as_path()),
-            )(errno)),
-        }
-    }
-
     /// Removes whatever has this path, if anything, with all that is in it and lies in this mount. Any bytes are a path here: what
     /// is to go need not be of a kind that may be changed.
     pub(super) fn remove(&self, path: &[u8]) -> Result<()> {
@@ -228,7 +195,7 @@ impl Root {
         remove::any(above.as_fd(), OsStr::from_bytes(name), &whole)
     }
 
-    fn open_below(&self, directory: &[u8]) -> rustix::io::Result<OwnedFd> {
+    pub(super) fn open_below(&self, directory: &[u8]) -> rustix::io::Result<OwnedFd> {
         match rustix::fs::openat2(
             &self.descriptor,
             OsStr::from_bytes(directory),

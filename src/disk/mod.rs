@@ -12,6 +12,7 @@ pub mod expand;
 pub mod fault;
 pub mod filesystem;
 pub mod hash;
+pub mod holder;
 pub mod lock;
 pub mod metadata;
 pub mod mounts;
