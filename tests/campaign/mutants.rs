@@ -58,7 +58,10 @@ const MUTANTS: &[Mutant] = &[
     mutant("sync of the new index", "src/coordinator/carry_out.rs", "    sync::sync_path(&new_index)?;\n", "    let _ = sync::sync_path;\n", SYNCS),
     // Applying.
     mutant("exchange becomes a rename", "src/disk/exchange.rs", "RenameFlags::EXCHANGE", "RenameFlags::empty()", ("it", "foreign")),
-    mutant("NOREPLACE becomes a rename", "src/disk/exchange.rs", "RenameFlags::NOREPLACE", "RenameFlags::empty()", ("it", "foreign")),
+    mutant("NOREPLACE becomes a rename", "src/disk/exchange.rs", "RenameFlags::NOREPLACE, \"renaming\")", "RenameFlags::empty(), \"renaming\")", ("it", "foreign")),
+    mutant("what a run has left is moved over what was kept", "src/disk/exchange.rs", "CWD, to, RenameFlags::NOREPLACE)", "CWD, to, RenameFlags::empty())", ("it", "run::taken_apart")),
+    mutant("locks are given before what lies there is put back", "src/coordinator/allocate.rs", "fitted.and_then(|()| self.clear_granted(task, &grant.granted, wait, observer))", "fitted", ("it", "run::stuck")),
+    mutant("a run in place takes what was ignored when it began", "src/coordinator/in_place/ignored.rs", "        !self.at_first.is_empty()\n            && (", "        false\n            && (", ("it", "run::ignored")),
     mutant("progress is not read from the slots", "src/workspace/apply.rs", "if lies_in_slot.is_none() || lies_in_slot != operation.staged {", "if lies_in_slot.is_none() {", POINTS),
     mutant("slots are not hashed", "src/workspace/slots.rs", "        if is_expected(&place, &stat, operation)? {", "        if is_expected(&place, &stat, operation)? || true {", ("it", "foreign")),
     mutant("no last look before the decision", "src/coordinator/prepare.rs", "    look_again(coordinator, plan)\n", "    let _ = look_again;\n    Ok(())\n", ("it", "foreign")),
