@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use super::log;
 
 /// A kind of file system.
@@ -144,7 +147,8 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         run(Command::new("losetup").arg("--detach").arg(&self.device));
         let pid = fs::read_to_string(&self.daemon).unwrap();
-        run(Command::new("kill").arg(pid.trim()));
+        // Not by a program: not every system has one.
+        kill(Pid::from_raw(pid.trim().parse().unwrap()), Signal::SIGTERM).unwrap();
         // It writes the log's header once more before it goes.
         run(Command::new("tail").args(["--pid", pid.trim(), "-f", "/dev/null"]));
     }
