@@ -13,7 +13,7 @@ use crate::disk::{self, DiskError, pack, sync};
 use crate::model::{Entry, TransactionId};
 use crate::workspace::manifest::{BYTES_MAX, Before, Inode, Operation};
 use crate::workspace::slots::Slots;
-use crate::workspace::{Layout, WorkspaceError};
+use crate::workspace::{Layout, WorkspaceError, present};
 
 /// The first line of a file whose rest is as it is, and of one whose rest is packed.
 const PLAIN: &[u8; 9] = b"MIRRK1 p\n";
@@ -64,8 +64,10 @@ pub fn open_slot(slots: &Slots, operation: &Operation) -> disk::Result<Option<Ke
     let Some(stat) = place.stat()? else {
         return Ok(None);
     };
-    // What was never exchanged displaced nothing.
-    if operation.staged == Some(Inode::of(&stat)) {
+    // What was never exchanged displaced nothing. The number alone does not tell: the whole directory may have been copied since, and
+    // another file have got it.
+    let may_be_new = operation.staged == Some(Inode::of(&stat));
+    if may_be_new && present::entry_of(&place, &stat)? == operation.post {
         return Ok(None);
     }
     Ok(match (stat.kind, before) {

@@ -356,6 +356,21 @@ fn an_older_transaction_is_named_and_an_unknown_one_refused() {
     );
 }
 
+/// The numbers of the files may come to mean others, as after a copy of everything.
+#[test]
+fn what_was_displaced_is_known_by_its_content_as_well() {
+    let sandbox = repository();
+    sandbox.mirror(["begin", "-t", "agent", "-w", "user"]).succeeded();
+    sandbox.stage("agent", "user", "new\n");
+    sandbox.mirror(["commit", "-t", "agent"]).succeeded();
+    sandbox.shell(
+        "slot=$(grep -rlx old .mirror/transactions) && cp -p user copy && mv user $slot && echo old > $slot && mv copy user",
+    );
+    undo(&sandbox, &[]).succeeded();
+    assert_eq!(sandbox.read("user"), "old\n");
+    assert_sound(&sandbox);
+}
+
 #[test]
 fn the_beginning_of_a_name_is_enough_if_no_other_begins_like_it() {
     let sandbox = repository();
