@@ -100,6 +100,10 @@ impl Coordinator {
             ));
         }
         for task in self.store.tasks()? {
+            if task.standing == Standing::Lost {
+                // Nobody's work: what it has staged is a copy of what is kept.
+                self.drop_interrupted(&task.id)?;
+            }
             let staged = match self.store.current_transaction(&task.id)? {
                 Some(transaction) => self.store.changes(&transaction.id)?.len(),
                 None => 0,

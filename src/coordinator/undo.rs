@@ -164,7 +164,7 @@ impl Coordinator {
     }
 
     /// An undo that was killed before its decision has left a task of this name and a copy of what it was about to put back.
-    fn drop_interrupted(&mut self, task: &TaskId) -> Result<(), Error> {
+    pub(super) fn drop_interrupted(&mut self, task: &TaskId) -> Result<(), Error> {
         let Some(left) = self.store.task(task)? else {
             return Ok(());
         };
