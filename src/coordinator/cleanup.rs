@@ -167,8 +167,10 @@ fn end_lost(coordinator: &mut Coordinator, cleaned: &mut Cleaned) -> Result<(), 
             drop(coordinator.store.release(&task.id, &Release::All));
             continue;
         };
-        let Some(_own) = FileLock::try_acquire(&coordinator.layout.transaction(&transaction.id).own_lock())?
-        else {
+        let directory = coordinator.layout.transaction(&transaction.id);
+        // Whoever was killed in between has a row and no directory yet.
+        disk::create_dir_all(directory.path())?;
+        let Some(_own) = FileLock::try_acquire(&directory.own_lock())? else {
             continue;
         };
         // One that works in place puts back what it has changed first, when it goes on or somebody finds it dead.

@@ -391,3 +391,20 @@ fn branches_that_are_checked_out_or_that_mirror_did_not_name_stay() {
     let left = sandbox.git(["for-each-ref", "--format=%(refname:short)", "refs/heads/"]);
     assert_eq!(left, format!("main\n{}\n{}\nmirror/topic", ours(1), ours(2)));
 }
+
+/// Every cleanup failed from then on.
+#[test]
+fn a_task_that_was_killed_before_it_had_a_directory_is_ended() {
+    let sandbox = repository();
+    sandbox.shell(&format!(
+        "{} begin -t dead -w a --pid $$",
+        env!("CARGO_BIN_EXE_mirror")
+    ));
+    sandbox.mirror(["begin", "-t", "other", "-w", "a"]).succeeded();
+    sandbox.mirror(["rollback", "-t", "other"]).succeeded();
+    sandbox.shell("rm -r .mirror/transactions/*");
+    sandbox.mirror(["cleanup"]).succeeded();
+    let status = sandbox.mirror(["status", "--json"]).succeeded().json();
+    assert_eq!(status["tasks"], serde_json::json!([]), "{status}");
+    sandbox.mirror(["doctor"]).succeeded();
+}
