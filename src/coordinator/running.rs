@@ -138,7 +138,7 @@ impl Coordinator {
     /// Tells whether the process of a run is gone: whoever holds its mark then puts things back.
     fn has_died(&mut self, run: &Transaction) -> Result<bool, Error> {
         let task = self.store.task(&run.task)?;
-        Ok(task.is_some_and(|task| self.host.verdict(&task.owner) == Verdict::Dead))
+        Ok(task.is_some_and(|task| self.is_dead(&task)))
     }
 
     /// Returns the tasks of all runs that are marked, whether they have their locks yet or not.

@@ -271,7 +271,7 @@ impl Coordinator {
         Ok(names.iter().filter(|name| is_work(name)).count())
     }
 
-    fn is_dead(&self, task: &Task) -> bool {
+    pub(super) fn is_dead(&self, task: &Task) -> bool {
         self.host.verdict(&task.owner) == Verdict::Dead
     }
 }

@@ -13,17 +13,13 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::disk::contained::DIRECTORY;
 use crate::disk::{DiskError, Result, metadata, mounts};
 
 /// What may be followed on the way into a directory: nothing.
 const RESOLVE: ResolveFlags = ResolveFlags::NO_XDEV
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS);
-
-const HELD: OFlags = OFlags::PATH
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
 
 const LISTED: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
@@ -82,7 +78,7 @@ fn directory(above: BorrowedFd<'_>, name: &OsStr, opened: OwnedFd, path: &Path) 
 fn open(above: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<OwnedFd> {
     match enter(above, name, LISTED) {
         Err(Errno::ACCESS) => {
-            let shut = enter(above, name, HELD)?;
+            let shut = enter(above, name, DIRECTORY)?;
             metadata::let_owner_in(shut.as_fd());
             rustix::fs::openat(&shut, c".", LISTED, Mode::empty())
         }
@@ -168,7 +164,7 @@ mod tests {
         let sandbox = tempfile::tempdir().unwrap();
         fs::create_dir(sandbox.path().join("d")).unwrap();
         symlink("d", sandbox.path().join("l")).unwrap();
-        let at = |path: &Path| rustix::fs::openat(CWD, path, HELD, Mode::empty()).unwrap();
+        let at = |path: &Path| rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty()).unwrap();
         let here = at(sandbox.path());
         let into = |above: &OwnedFd, name: &str| mounts::enter(above.as_fd(), OsStr::new(name), LISTED);
         assert!(into(&here, "d").is_ok());

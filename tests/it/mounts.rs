@@ -37,13 +37,7 @@ impl Mountable {
             "mirror() {{ setpriv --bounding-set=-dac_override,-dac_read_search -- {} \"$@\"; }}; set -eu; {script}",
             env!("CARGO_BIN_EXE_mirror")
         );
-        let namespace = ["--user", "--map-root-user", "--mount"];
-        let namespace = if rustix::process::geteuid().is_root() {
-            &namespace[2..]
-        } else {
-            &namespace[..]
-        };
-        let unshare = || self.sandbox.program("unshare").args(namespace);
+        let unshare = || self.sandbox.apart(&["--mount"]);
         let tried = unshare().args(["mount", "--bind", "src", "src"]).run();
         if tried.code() != Some(0) {
             eprintln!("Nothing can be mounted here: {}", tried.text());

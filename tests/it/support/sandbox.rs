@@ -180,6 +180,17 @@ impl Sandbox {
         staging.input(content).run().succeeded();
     }
 
+    /// Prepares to run a program in name spaces of its own, such as `--mount`. Where there can be none, `unshare: ` is in what it prints.
+    pub(crate) fn apart(&self, spaces: &[&str]) -> Program {
+        let is_root = rustix::process::geteuid().is_root();
+        let user: &[&str] = if is_root {
+            &[]
+        } else {
+            &["--user", "--map-root-user"]
+        };
+        self.program("unshare").args(user).args(spaces)
+    }
+
     /// Runs git, which has to succeed, and returns what it printed without the last line end.
     pub(crate) fn git<I: IntoIterator<Item: AsRef<OsStr>>>(&self, arguments: I) -> String {
         self.try_git(arguments)
